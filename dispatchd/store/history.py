@@ -1,0 +1,80 @@
+"""Events and knocks: what happened, and who asked."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from dispatchd.store import schema
+from dispatchd.store.engine import insert
+
+events, knocks = schema.events, schema.knocks
+#: Knocks kept. A port scanner must not fill the disk.
+KNOCKS = 10_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Event:
+    """One line of history."""
+
+    id: int
+    at: datetime
+    kind: str
+    text: str
+    by: str
+    workload_id: int | None
+    machine_id: int | None
+    release_id: int | None
+    attempt_id: int | None
+    report_id: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Knock:
+    """One request on the boot port. ``mac`` is empty and ``machine_id`` None if unknown."""
+
+    at: datetime
+    address: str
+    mac: str
+    machine_id: int | None
+    request: str
+    agent: str
+    answer: str
+
+
+class Events:
+    """History, appended to only."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    def insert(self, **values: Any) -> None:
+        self._connection.execute(sa.insert(events).values(**values))
+
+    def after(self, event_id: int, limit: int) -> list[Event]:
+        query = sa.select(events).where(events.c.id > event_id).order_by(events.c.id).limit(limit)
+        return [Event(**row) for row in self._connection.execute(query).mappings()]
+
+    def of_workload(self, workload_id: int, limit: int) -> list[Event]:
+        """Newest first."""
+        query = sa.select(events).where(events.c.workload_id == workload_id)
+        query = query.order_by(events.c.id.desc()).limit(limit)
+        return [Event(**row) for row in self._connection.execute(query).mappings()]
+
+
+class Knocks:
+    """Requests on the boot port, the latest ``KNOCKS`` of them."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    def insert(self, knock: Knock) -> None:
+        values = {name: getattr(knock, name) for name in Knock.__slots__}
+        newest = insert(self._connection, knocks, **values)
+        self._connection.execute(sa.delete(knocks).where(knocks.c.id <= newest - KNOCKS))
+
+    def latest(self) -> Knock | None:
+        query = sa.select(knocks).order_by(knocks.c.id.desc()).limit(1)
+        row = self._connection.execute(query).mappings().first()
+        return None if row is None else Knock(**{name: row[name] for name in Knock.__slots__})

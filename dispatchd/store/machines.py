@@ -1,0 +1,170 @@
+"""Machines, how they are recognised, and what they were promised."""
+
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from dispatchd.domain.model import Machine, Promise
+from dispatchd.errors import Conflict, NotFound, Stale
+from dispatchd.store import schema
+from dispatchd.store.engine import insert
+
+machines, macs, addresses = schema.machines, schema.macs, schema.addresses
+promises, attempts = schema.promises, schema.attempts
+
+
+def _latest(column: sa.Column[str], table: sa.Table) -> sa.ColumnElement[str]:
+    newest = sa.select(column).where(table.c.machine_id == machines.c.id)
+    newest = newest.order_by(table.c.seen_at.desc()).limit(1)
+    return sa.func.coalesce(newest.scalar_subquery(), "")
+
+
+_COLUMNS = [column for column in machines.c if column.name != "created_at"]
+_SELECT = sa.select(
+    *_COLUMNS,
+    _latest(addresses.c.address, addresses).label("address"),
+    _latest(macs.c.mac, macs).label("mac"),
+)
+
+
+class Machines:
+    """Machines by id, name, MAC and address."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    def get(self, machine_id: int) -> Machine:
+        found = self._first(machines.c.id == machine_id)
+        if found is None:
+            raise NotFound(f"cannot find machine {machine_id}", hint="dispatchctl machines")
+        return found
+
+    def by_name(self, name: str) -> Machine | None:
+        return self._first(machines.c.name == name) if name else None
+
+    def by_mac(self, mac: str) -> Machine | None:
+        return self._owner(macs, macs.c.mac == mac) if mac else None
+
+    def by_address(self, address: str) -> Machine | None:
+        return self._owner(addresses, addresses.c.address == address) if address else None
+
+    def all(self) -> list[Machine]:
+        rows = self._connection.execute(_SELECT.order_by(machines.c.name, machines.c.id))
+        return [Machine(**row) for row in rows.mappings()]
+
+    def insert(self, *, name: str = "", at: datetime) -> Machine:
+        return self.get(insert(self._connection, machines, name=name, created_at=at))
+
+    def update(self, machine_id: int, **values: Any) -> Machine:
+        try:
+            self._connection.execute(
+                sa.update(machines).where(machines.c.id == machine_id).values(**values)
+            )
+        except sa.exc.IntegrityError as error:
+            raise Conflict(
+                f"cannot name the machine {values.get('name')!r}: another has that name"
+            ) from error
+        return self.get(machine_id)
+
+    def forget(self, machine: Machine) -> None:
+        """Remove a machine that no attempt refers to; else only what it is recognised by."""
+        for table in (macs, addresses, promises):
+            self._connection.execute(sa.delete(table).where(table.c.machine_id == machine.id))
+        tried = sa.select(attempts.c.id).where(attempts.c.machine_id == machine.id).limit(1)
+        if self._connection.execute(tried).first() is None:
+            self._connection.execute(sa.delete(machines).where(machines.c.id == machine.id))
+        else:
+            self.update(machine.id, name="", pool="", note="", paused=False, held="")
+
+    def macs_of(self, machine_id: int) -> list[str]:
+        query = sa.select(macs.c.mac).where(macs.c.machine_id == machine_id)
+        return list(self._connection.execute(query.order_by(macs.c.mac)).scalars())
+
+    def addresses_of(self, machine_id: int) -> list[str]:
+        """The address used last comes first."""
+        query = sa.select(addresses.c.address).where(addresses.c.machine_id == machine_id)
+        return list(self._connection.execute(query.order_by(addresses.c.seen_at.desc())).scalars())
+
+    def live_macs(self, name: str, since: datetime) -> set[str]:
+        """The MACs that asked under the name since then."""
+        asked = (macs.c.asked_as == name) & (macs.c.asked_at >= since)
+        return set(self._connection.execute(sa.select(macs.c.mac).where(asked)).scalars())
+
+    def note_mac(self, mac: str, machine_id: int, at: datetime) -> None:
+        """The MAC is the machine's."""
+        self._put(macs, macs.c.mac == mac, mac=mac, machine_id=machine_id, seen_at=at)
+
+    def note_asked(self, mac: str, name: str, at: datetime) -> None:
+        """The MAC asked under the name (or under none)."""
+        self._connection.execute(
+            sa.update(macs).where(macs.c.mac == mac).values(asked_as=name, asked_at=at)
+        )
+
+    def note_address(self, address: str, machine_id: int, at: datetime) -> None:
+        """An address belongs to whoever used it last."""
+        row = {"address": address, "machine_id": machine_id, "seen_at": at}
+        self._put(addresses, addresses.c.address == address, **row)
+
+    def note_sent(self, machine_id: int, mac: str, attempt_id: int | None) -> None:
+        """Bytes of the attempt (None: of a firmware program) went out to the machine."""
+        self.update(machine_id, sent_attempt_id=attempt_id)
+        self._connection.execute(
+            sa.update(macs).where(macs.c.mac == mac).values(sent_attempt_id=attempt_id)
+        )
+
+    def sent_to_mac(self, mac: str) -> int | None:
+        """The attempt whose bytes last went to the MAC."""
+        query = sa.select(macs.c.sent_attempt_id).where(macs.c.mac == mac)
+        return self._connection.execute(query).scalar()
+
+    def others_alive(self, machine_id: int, since: datetime) -> bool:
+        """Whether another machine that is neither held nor paused asked since then."""
+        rows = machines.c
+        alive = (rows.id != machine_id) & (rows.held == "") & ~rows.paused & (rows.seen_at >= since)
+        return (
+            self._connection.execute(sa.select(rows.id).where(alive).limit(1)).first() is not None
+        )
+
+    def waiting(self, machine_id: int, since: datetime) -> int:
+        """How many other machines wait for workloads that run elsewhere."""
+        rows = machines.c
+        others = (rows.id != machine_id) & rows.waiting_since.is_not(None) & (rows.seen_at >= since)
+        return self._connection.execute(sa.select(sa.func.count()).where(others)).scalar_one()
+
+    def promise(self, machine_id: int) -> Promise | None:
+        query = sa.select(promises).where(promises.c.machine_id == machine_id)
+        row = self._connection.execute(query).mappings().first()
+        return None if row is None else Promise(**row)
+
+    def put_promise(self, promise: Promise) -> None:
+        self._put(promises, promises.c.machine_id == promise.machine_id, **asdict(promise))
+
+    def _put(self, table: sa.Table, key: sa.ColumnElement[bool], **values: Any) -> None:
+        if self._connection.execute(sa.update(table).where(key).values(**values)).rowcount == 0:
+            self._connection.execute(sa.insert(table).values(**values))
+
+    def _owner(self, table: sa.Table, key: sa.ColumnElement[bool]) -> Machine | None:
+        owner = sa.select(table.c.machine_id).where(key).scalar_subquery()
+        return self._first(machines.c.id == owner)
+
+    def _first(self, condition: sa.ColumnElement[bool]) -> Machine | None:
+        row = self._connection.execute(_SELECT.where(condition)).mappings().first()
+        return None if row is None else Machine(**row)
+
+
+def swap_queue(connection: sa.Connection, *, paused: bool, by: str) -> None:
+    """Pause or resume the queue; raises Conflict where it is that way already."""
+    rows = schema.queue.c
+    changed = connection.execute(
+        sa.update(schema.queue).where(rows.paused != paused).values(paused=paused, paused_by=by)
+    )
+    if changed.rowcount == 0:
+        raise Stale(f"cannot {'pause' if paused else 'resume'} the queue: it is so already")
+
+
+def queue_pause(connection: sa.Connection) -> str:
+    """By whom the queue is paused, or empty."""
+    row = connection.execute(sa.select(schema.queue)).mappings().one()
+    return (row["paused_by"] or "a person") if row["paused"] else ""

@@ -1,0 +1,98 @@
+"""Releases and their assets."""
+
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from dispatchd.domain.model import Arrival, Asset, Release
+from dispatchd.errors import NotFound, Stale
+from dispatchd.store import schema
+from dispatchd.store.engine import insert
+
+releases, assets = schema.releases, schema.assets
+
+
+class Releases:
+    """What has been loaded, newest name wins; an unloaded one keeps its rows."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    def get(self, release_id: int) -> Release:
+        row = self._connection.execute(sa.select(releases).where(releases.c.id == release_id))
+        found = row.mappings().first()
+        if found is None:
+            raise NotFound(f"cannot find release {release_id}")
+        return Release(**found)
+
+    def by_name(self, name: str) -> Release | None:
+        row = self._connection.execute(sa.select(releases).where(releases.c.name == name))
+        found = row.mappings().first()
+        return None if found is None else Release(**found)
+
+    def loaded(self) -> list[Release]:
+        """In the order in which they were loaded."""
+        query = sa.select(releases).where(releases.c.unloaded_at.is_(None)).order_by(releases.c.id)
+        return [Release(**row) for row in self._connection.execute(query).mappings()]
+
+    def all(self) -> dict[int, Release]:
+        rows = self._connection.execute(sa.select(releases)).mappings()
+        return {row["id"]: Release(**row) for row in rows}
+
+    def any_ever(self) -> bool:
+        return self._connection.execute(sa.select(releases.c.id).limit(1)).first() is not None
+
+    def insert(self, **values: Any) -> int:
+        return insert(self._connection, releases, **values)
+
+    def update(self, release_id: int, **values: Any) -> None:
+        self._connection.execute(
+            sa.update(releases).where(releases.c.id == release_id).values(**values)
+        )
+
+    def unload(self, before: Release, at: datetime) -> None:
+        unchanged = (releases.c.id == before.id) & releases.c.unloaded_at.is_(None)
+        result = self._connection.execute(
+            sa.update(releases).where(unchanged).values(unloaded_at=at)
+        )
+        if result.rowcount != 1:
+            raise Stale(f"cannot unload {before.name}: it is not loaded")
+
+
+class Assets:
+    """The bootable files of releases, one row per name and content."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    def get(self, asset_id: int) -> Asset:
+        row = self._connection.execute(sa.select(assets).where(assets.c.id == asset_id))
+        return Asset(**row.mappings().one())
+
+    def all(self) -> dict[int, Asset]:
+        """The assets of all loaded releases, and of unloaded ones with work in flight."""
+        return {row["id"]: Asset(**row) for row in self._select(sa.true())}
+
+    def of_release(self, release_id: int) -> list[Asset]:
+        return [Asset(**row) for row in self._select(assets.c.release_id == release_id)]
+
+    def arriving(self) -> list[Asset]:
+        """Assets of loaded releases whose bytes are wanted, in queue order."""
+        loaded = sa.select(releases.c.id).where(releases.c.unloaded_at.is_(None))
+        wanted = (assets.c.arrival == Arrival.ARRIVING) & assets.c.release_id.in_(loaded)
+        return [Asset(**row) for row in self._select(wanted)]
+
+    def digests(self) -> set[str]:
+        """The digests of everything that the database refers to."""
+        return set(self._connection.execute(sa.select(assets.c.sha256).distinct()).scalars())
+
+    def insert(self, **values: Any) -> int:
+        return insert(self._connection, assets, **values)
+
+    def update(self, asset_id: int, **values: Any) -> None:
+        self._connection.execute(sa.update(assets).where(assets.c.id == asset_id).values(**values))
+
+    def _select(self, condition: sa.ColumnElement[bool]) -> list[sa.RowMapping]:
+        query = sa.select(assets).where(condition).order_by(assets.c.release_id, assets.c.name)
+        return list(self._connection.execute(query).mappings())

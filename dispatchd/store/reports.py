@@ -1,0 +1,171 @@
+"""Reports, the outbox that delivers them, and bodies that nobody claimed."""
+
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from dispatchd.domain.model import DELIVERED, Delivery, OutboxEntry, Report, Unclaimed
+from dispatchd.errors import NotFound, Stale
+from dispatchd.store import schema
+
+reports, outbox, unclaimed, attempts = (
+    schema.reports,
+    schema.outbox,
+    schema.unclaimed,
+    schema.attempts,
+)
+#: Bounds on what is kept unclaimed.
+UNCLAIMED_ROWS, UNCLAIMED_BYTES = 100, 64 * 1024 * 1024
+
+
+class Reports:
+    """What beacons sent; never changed once it is here."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    def get(self, report_id: str) -> Report:
+        row = self._connection.execute(sa.select(reports).where(reports.c.id == report_id))
+        found = row.mappings().first()
+        if found is None:
+            raise NotFound(f"cannot find report {report_id}", hint="dispatchctl reports")
+        return Report(**found)
+
+    def same(self, attempt_id: int, content_hash: str) -> Report | None:
+        """The report of this attempt with this content, where there is one."""
+        key = (reports.c.attempt_id == attempt_id) & (reports.c.content_hash == content_hash)
+        row = self._connection.execute(sa.select(reports).where(key)).mappings().first()
+        return None if row is None else Report(**row)
+
+    def insert(self, report: Report, entry: OutboxEntry) -> None:
+        """Keep the report and its delivery, together or not at all."""
+        self._connection.execute(sa.insert(reports).values(**_values(report)))
+        self._connection.execute(sa.insert(outbox).values(**_values(entry)))
+
+    def of_workloads(self, workload_ids: list[int]) -> dict[int, list[tuple[Report, OutboxEntry]]]:
+        """The reports of each workload, oldest first."""
+        found: dict[int, list[tuple[Report, OutboxEntry]]] = {}
+        query = self._both().where(attempts.c.workload_id.in_(workload_ids))
+        for row in self._connection.execute(query.order_by(reports.c.received_at, reports.c.id)):
+            found.setdefault(row.workload_id, []).append(_split(row))
+        return found
+
+    def latest(self, limit: int) -> list[tuple[Report, OutboxEntry]]:
+        """Newest first."""
+        query = self._both().order_by(reports.c.received_at.desc(), reports.c.id).limit(limit)
+        return [_split(row) for row in self._connection.execute(query)]
+
+    def on_file(self, workload_id: int, run: int) -> bool:
+        """Whether a report of the workload's present run is here."""
+        of_run = (attempts.c.workload_id == workload_id) & (attempts.c.run == run)
+        return self._connection.execute(self._both().where(of_run).limit(1)).first() is not None
+
+    def unsettled(self, workload_id: int) -> bool:
+        """Whether a report of the workload still has to be delivered."""
+        of_it = (attempts.c.workload_id == workload_id) & outbox.c.state.not_in(list(DELIVERED))
+        return self._connection.execute(self._both().where(of_it).limit(1)).first() is not None
+
+    def _both(self) -> sa.Select[Any]:
+        return (
+            sa.select(reports, outbox, attempts.c.workload_id)
+            .join(outbox, outbox.c.report_id == reports.c.id)
+            .join(attempts, attempts.c.id == reports.c.attempt_id)
+        )
+
+
+class Outbox:
+    """Deliveries. A row is written in the transaction that takes the report."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    def get(self, report_id: str) -> OutboxEntry:
+        query = sa.select(outbox).where(outbox.c.report_id == report_id)
+        return OutboxEntry(**self._connection.execute(query).mappings().one())
+
+    def due(self, now: datetime, limit: int) -> list[OutboxEntry]:
+        """What may be delivered now, longest due first."""
+        ready = (outbox.c.state == Delivery.PENDING) & (outbox.c.next_at <= now)
+        query = sa.select(outbox).where(ready).order_by(outbox.c.next_at).limit(limit)
+        return [OutboxEntry(**row) for row in self._connection.execute(query).mappings()]
+
+    def next_due(self) -> datetime | None:
+        """When the next pending delivery is due, or None."""
+        query = sa.select(outbox.c.next_at).where(outbox.c.state == Delivery.PENDING)
+        return self._connection.execute(query.order_by(outbox.c.next_at).limit(1)).scalar()
+
+    def count(self, state: Delivery) -> int:
+        query = sa.select(sa.func.count()).select_from(outbox).where(outbox.c.state == state)
+        return self._connection.execute(query).scalar_one()
+
+    def some_error(self, state: Delivery) -> str:
+        """The error of one delivery in this state, or empty."""
+        query = sa.select(outbox.c.error).where((outbox.c.state == state) & (outbox.c.error != ""))
+        return self._connection.execute(query.limit(1)).scalar() or ""
+
+    def swap(self, before: OutboxEntry, **values: Any) -> OutboxEntry:
+        """Change the delivery if it is still what the caller read; else raise Stale."""
+        rows = outbox.c
+        unchanged = (
+            (rows.report_id == before.report_id)
+            & (rows.state == before.state)
+            & (rows.tries == before.tries)
+        )
+        result = self._connection.execute(sa.update(outbox).where(unchanged).values(**values))
+        if result.rowcount != 1:
+            raise Stale(f"cannot change report {before.report_id}: it is no longer {before.state}")
+        return self.get(before.report_id)
+
+    def release_held(self, now: datetime) -> int:
+        """Make all held deliveries due at once; returns how many."""
+        held = outbox.c.state == Delivery.HELD
+        values = {"state": Delivery.PENDING, "next_at": now, "error": ""}
+        return self._connection.execute(sa.update(outbox).where(held).values(**values)).rowcount
+
+
+class UnclaimedBodies:
+    """Bodies kept for a week, within bounds, for a person to look at."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    def insert(self, body: Unclaimed) -> None:
+        self._connection.execute(sa.insert(unclaimed).values(**_values(body)))
+
+    def prune(self, before: datetime) -> None:
+        """Drop what is older, and the oldest beyond the bounds."""
+        self._connection.execute(sa.delete(unclaimed).where(unclaimed.c.received_at < before))
+        sizes = sa.select(unclaimed.c.id, sa.func.length(unclaimed.c.body))
+        total = 0
+        excess = []
+        newest = self._connection.execute(sizes.order_by(unclaimed.c.received_at.desc()))
+        for position, (identity, size) in enumerate(newest):
+            total += size
+            if position >= UNCLAIMED_ROWS or total > UNCLAIMED_BYTES:
+                excess.append(identity)
+        self._connection.execute(sa.delete(unclaimed).where(unclaimed.c.id.in_(excess)))
+
+    def get(self, identity: str) -> Unclaimed | None:
+        row = self._connection.execute(sa.select(unclaimed).where(unclaimed.c.id == identity))
+        found = row.mappings().first()
+        return None if found is None else Unclaimed(**found)
+
+    def all(self) -> list[Unclaimed]:
+        """Newest first."""
+        query = sa.select(unclaimed).order_by(unclaimed.c.received_at.desc())
+        return [Unclaimed(**row) for row in self._connection.execute(query).mappings()]
+
+    def delete(self, identity: str) -> None:
+        self._connection.execute(sa.delete(unclaimed).where(unclaimed.c.id == identity))
+
+
+def _values(thing: Report | OutboxEntry | Unclaimed) -> dict[str, Any]:
+    return {name: getattr(thing, name) for name in thing.__slots__}
+
+
+def _split(row: sa.Row[Any]) -> tuple[Report, OutboxEntry]:
+    width = len(reports.c)
+    report = dict(zip(reports.c.keys(), row[:width], strict=True))
+    entry = dict(zip(outbox.c.keys(), row[width : width + len(outbox.c)], strict=True))
+    return Report(**report), OutboxEntry(**entry)

@@ -1,0 +1,190 @@
+"""Workloads and their attempts. Every change states what it believed."""
+
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from dispatchd.domain.model import RUNNING, Arrival, Attempt, Outcome, Source, State, Workload
+from dispatchd.domain.schedule import Candidate
+from dispatchd.errors import NotFound, Stale
+from dispatchd.store import schema
+from dispatchd.store.engine import insert
+
+workloads, attempts = schema.workloads, schema.attempts
+releases, assets = schema.releases, schema.assets
+
+
+class Workloads:
+    """The queue's rows."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    def get(self, workload_id: int) -> Workload:
+        row = self._connection.execute(sa.select(workloads).where(workloads.c.id == workload_id))
+        found = row.mappings().first()
+        if found is None:
+            raise NotFound(f"cannot find workload {workload_id}", hint="dispatchctl status")
+        return Workload(**found)
+
+    def insert(self, **values: Any) -> int:
+        return insert(self._connection, workloads, **values)
+
+    def swap(self, before: Workload, **values: Any) -> Workload:
+        """Change the workload if it is still what the caller read; else raise Stale."""
+        rows = workloads.c
+        unchanged = (
+            (rows.id == before.id)
+            & (rows.state == before.state)
+            & (rows.run == before.run)
+            & (rows.tries == before.tries)
+        )
+        result = self._connection.execute(sa.update(workloads).where(unchanged).values(**values))
+        if result.rowcount != 1:
+            raise Stale(f"cannot change workload {before.id}: it is no longer {before.state}")
+        return self.get(before.id)
+
+    def of_release(self, release_id: int) -> list[Workload]:
+        return self._select(workloads.c.release_id == release_id)
+
+    def of_asset(self, asset_id: int) -> list[Workload]:
+        return self._select(workloads.c.asset_id == asset_id)
+
+    def shown(self) -> list[Workload]:
+        """Of loaded releases all, of unloaded ones what is still on its way; in queue order."""
+        loaded = sa.select(releases.c.id).where(releases.c.unloaded_at.is_(None))
+        busy = workloads.c.state.in_([*RUNNING, State.REPORTED])
+        return self._select(workloads.c.release_id.in_(loaded) | busy)
+
+    def reported(self) -> list[Workload]:
+        return self._select(workloads.c.state == State.REPORTED)
+
+    def candidates(self, machine_id: int) -> list[Candidate]:
+        """Everything of loaded releases that waits or runs, as the machine sees it."""
+        ended = (
+            sa.select(
+                attempts.c.workload_id,
+                sa.func.count()
+                .filter(attempts.c.outcome.not_in([Outcome.LAPSED, Outcome.CANCELLED]))
+                .label("failures"),
+                sa.func.count().filter(attempts.c.outcome == Outcome.LAPSED).label("lapses"),
+            )
+            .join(workloads, workloads.c.id == attempts.c.workload_id)
+            .where(workloads.c.state == State.UNASSIGNED)
+            .where(attempts.c.machine_id == machine_id)
+            .where(attempts.c.run == workloads.c.run)
+            .group_by(attempts.c.workload_id)
+            .subquery()
+        )
+        query = (
+            sa.select(
+                workloads,
+                releases.c.source,
+                assets.c.arrival,
+                sa.func.coalesce(ended.c.failures, 0).label("failures"),
+                sa.func.coalesce(ended.c.lapses, 0).label("lapses"),
+            )
+            .join(releases, releases.c.id == workloads.c.release_id)
+            .join(assets, assets.c.id == workloads.c.asset_id)
+            .outerjoin(ended, ended.c.workload_id == workloads.c.id)
+            .where(releases.c.unloaded_at.is_(None))
+            .where(workloads.c.state.in_([State.UNASSIGNED, *RUNNING]))
+        )
+        width = len(workloads.c)
+        names = workloads.c.keys()
+        return [
+            Candidate(
+                workload=Workload(**dict(zip(names, row[:width], strict=True))),
+                position=row.release_id,
+                whole=row.arrival is Arrival.WHOLE,
+                local=row.source is Source.DIRECTORY,
+                failed_here=row.failures > 0,
+                lapses_here=row.lapses,
+            )
+            for row in self._connection.execute(query)
+        ]
+
+    def _select(self, condition: sa.ColumnElement[bool]) -> list[Workload]:
+        rows = workloads.c
+        query = sa.select(workloads).where(condition)
+        query = query.order_by(rows.release_id, rows.priority, rows.name, rows.pool, rows.id)
+        return [Workload(**row) for row in self._connection.execute(query).mappings()]
+
+
+class Attempts:
+    """Tries of workloads on machines."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    def get(self, attempt_id: int) -> Attempt:
+        found = self._select(attempts.c.id == attempt_id)
+        if not found:
+            raise NotFound(f"cannot find attempt {attempt_id}")
+        return found[0]
+
+    def open_of_machine(self, machine_id: int) -> Attempt | None:
+        found = self._select((attempts.c.machine_id == machine_id) & attempts.c.ended_at.is_(None))
+        return found[0] if found else None
+
+    def open_of_workload(self, workload_id: int) -> Attempt | None:
+        of_it = attempts.c.workload_id == workload_id
+        found = self._select(of_it & attempts.c.ended_at.is_(None))
+        return found[0] if found else None
+
+    def open(self) -> list[Attempt]:
+        return self._select(attempts.c.ended_at.is_(None))
+
+    def of_workload(self, workload_id: int) -> list[Attempt]:
+        """Oldest first."""
+        return self._select(attempts.c.workload_id == workload_id)
+
+    def latest_of_workloads(self, workload_ids: list[int]) -> dict[int, Attempt]:
+        """The last attempt of each workload, by workload."""
+        latest = (
+            sa.select(sa.func.max(attempts.c.id))
+            .where(attempts.c.workload_id.in_(workload_ids))
+            .group_by(attempts.c.workload_id)
+        )
+        found = self._select(attempts.c.id.in_(latest))
+        return {attempt.workload_id: attempt for attempt in found}
+
+    def latest_of_machine(self, machine_id: int, limit: int) -> list[Attempt]:
+        """Newest first; only those that ended with a try or a report."""
+        counted = attempts.c.outcome.not_in([Outcome.LAPSED, Outcome.CANCELLED])
+        query = (
+            sa.select(attempts)
+            .where((attempts.c.machine_id == machine_id) & counted)
+            .order_by(attempts.c.id.desc())
+            .limit(limit)
+        )
+        return [Attempt(**row) for row in self._connection.execute(query).mappings()]
+
+    def insert(self, *, workload: Workload, machine_id: int, at: datetime) -> Attempt:
+        count = sa.select(sa.func.count()).where(attempts.c.workload_id == workload.id)
+        number = self._connection.execute(count).scalar_one() + 1
+        attempt_id = insert(
+            self._connection,
+            attempts,
+            workload_id=workload.id,
+            machine_id=machine_id,
+            number=number,
+            run=workload.run,
+            assigned_at=at,
+            asks=1,
+        )
+        return self.get(attempt_id)
+
+    def swap(self, before: Attempt, **values: Any) -> Attempt:
+        """Change the attempt if it is still open or ended as the caller read it; else Stale."""
+        rows = attempts.c
+        unchanged = (rows.id == before.id) & rows.ended_at.is_not_distinct_from(before.ended_at)
+        result = self._connection.execute(sa.update(attempts).where(unchanged).values(**values))
+        if result.rowcount != 1:
+            raise Stale(f"cannot change attempt {before.id}: it ended meanwhile")
+        return self.get(before.id)
+
+    def _select(self, condition: sa.ColumnElement[bool]) -> list[Attempt]:
+        query = sa.select(attempts).where(condition).order_by(attempts.c.id)
+        return [Attempt(**row) for row in self._connection.execute(query).mappings()]

@@ -1,0 +1,349 @@
+"""What the control socket says: one struct per JSON shape, shared by dispatchd and dispatchctl.
+
+A leaf module: it imports nothing of ours, so the client can depend on it without the daemon. Keys
+may be added in later versions and unknown ones are ignored; none is renamed or removed. Times are
+RFC 3339 in UTC, sizes are bytes, and a state is always one of the words in ``SIGNS``.
+"""
+
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+State = Literal[
+    "unassigned", "assigned", "downloading", "booting", "reported", "finished", "failed"
+]
+#: The seven states in the order of a workload's life, each with its sign.
+SIGNS: dict[State, str] = {
+    "unassigned": "⏳",
+    "assigned": "📌",
+    "downloading": "📥",
+    "booting": "⚡",
+    "reported": "📝",
+    "finished": "🏁",
+    "failed": "❌",
+}
+Delivery = Literal["pending", "filed", "kept", "held", "refused"]
+Bytes = Literal["arriving", "whole", "gone"]
+ErrorKind = Literal["bad-request", "not-found", "conflict", "refused", "unavailable", "internal"]
+#: HTTP status of each kind of error.
+STATUS_OF: dict[ErrorKind, int] = {
+    "bad-request": 400,
+    "not-found": 404,
+    "conflict": 409,
+    "refused": 422,
+    "unavailable": 503,
+    "internal": 500,
+}
+
+
+class Struct(msgspec.Struct, frozen=True, kw_only=True):
+    """Frozen, keyword-only, lenient towards keys of later versions."""
+
+
+# --- errors ---------------------------------------------------------------------------------------
+
+
+class Problem(Struct, frozen=True, kw_only=True):
+    kind: ErrorKind
+    message: str
+    hint: str = ""
+
+
+class ErrorAnswer(Struct, frozen=True, kw_only=True):
+    error: Problem
+
+
+# --- GET /v1/status -------------------------------------------------------------------------------
+
+
+class StatusReport(Struct, frozen=True, kw_only=True):
+    id: str
+    title: str
+    state: Delivery
+    late: bool
+    url: str | None
+    error: str | None
+    warning: str | None
+
+
+class StatusWorkload(Struct, frozen=True, kw_only=True):
+    """One row of the table. ``sent``: bytes of the open attempt handed to the kernel so far.
+
+    ``bytes`` and ``arrived`` tell whether the asset is in the cache, and how much of it.
+    """
+
+    id: int
+    name: str
+    pool: str | None
+    release: str
+    state: State
+    reason: str | None
+    machine: str | None
+    attempt: int
+    attempts: int
+    size: int
+    sent: int
+    seen: datetime | None
+    reports: list[StatusReport]
+    bytes: Bytes = "whole"
+    arrived: int = 0
+    pinned: str | None = None
+
+
+class Knock(Struct, frozen=True, kw_only=True):
+    """One request on the boot port. ``machine`` is its label where one is known."""
+
+    at: datetime
+    address: str
+    mac: str | None
+    machine: str | None
+    request: str
+    agent: str
+    answer: str
+
+
+class Status(Struct, frozen=True, kw_only=True):
+    """The answer to ``GET /v1/status``: loaded releases only, in queue order."""
+
+    version: str
+    url: str
+    urls: list[str]
+    paused: bool
+    attention: list[str]
+    counts: dict[State, int]
+    workloads: list[StatusWorkload]
+    knock: Knock | None = None
+    releases: list[str] = []
+
+
+# --- releases -------------------------------------------------------------------------------------
+
+
+class LoadRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``POST /v1/releases``: owner, repo and tag, or a directory (absolute, on dispatchd's side).
+
+    ``plan``: say what would happen and change nothing. ``report_to`` is "OWNER/REPO". ``pools``:
+    once per pool. ``on``: a machine, by name, MAC, address or id. ``report_timeout`` is seconds.
+    """
+
+    owner: str | None = None
+    repo: str | None = None
+    tag: str | None = None
+    directory: str | None = None
+    filters: list[str] = []
+    pools: list[str] = []
+    on: str | None = None
+    file: bool = True
+    report_to: str | None = None
+    all_efi: bool = False
+    attempts: int | None = None
+    report_timeout: float | None = None
+    priority: int = 0
+    plan: bool = False
+
+
+class LoadedWorkload(Struct, frozen=True, kw_only=True):
+    """``change``: replaced means that it takes the new bytes; kept, that it is gone upstream."""
+
+    id: int | None
+    name: str
+    pool: str | None
+    size: int
+    change: Literal["queued", "unchanged", "replaced", "withdrawn", "kept"]
+    reason: str | None = None
+
+
+class LoadAnswer(Struct, frozen=True, kw_only=True):
+    """What was (or, with ``plan``, would be) done. ``report_to`` is None when reports stay here."""
+
+    release_id: int | None
+    release: str
+    workloads: list[LoadedWorkload]
+    report_to: str | None
+    login: str | None
+    notes: list[str]
+    warnings: list[str]
+
+
+class Release(Struct, frozen=True, kw_only=True):
+    id: int
+    name: str
+    source: Literal["github", "directory"]
+    report_to: str | None
+    file: bool
+    loaded_at: datetime
+    counts: dict[State, int]
+    drift: str | None = None
+
+
+class Releases(Struct, frozen=True, kw_only=True):
+    releases: list[Release]
+
+
+# --- workloads ------------------------------------------------------------------------------------
+
+
+class Attempt(Struct, frozen=True, kw_only=True):
+    id: int
+    number: int
+    machine: str
+    state: State
+    assigned_at: datetime
+    first_byte_at: datetime | None
+    whole_at: datetime | None
+    booted_at: datetime | None
+    reported_at: datetime | None
+    ended_at: datetime | None
+    outcome: str | None
+
+
+class Event(Struct, frozen=True, kw_only=True):
+    """One line of history. ``by`` is an operator's user name, or empty when dispatchd acted."""
+
+    id: int
+    at: datetime
+    kind: str
+    text: str
+    by: str
+    workload: str | None
+    workload_id: int | None
+    machine: str | None
+    release: str | None
+
+
+class Workload(Struct, frozen=True, kw_only=True):
+    """The answer to ``GET /v1/workloads/ID``, and of retry and cancel."""
+
+    workload: StatusWorkload
+    sha256: str | None
+    why: str
+    attempts: list[Attempt]
+    history: list[Event]
+
+
+class RetryRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    on: str | None = None
+
+
+# --- machines -------------------------------------------------------------------------------------
+
+
+class Machine(Struct, frozen=True, kw_only=True):
+    """``known_by``: how its next request would be recognised: name, mac, or address (weak).
+
+    ``handed``: what it was given last: a workload's name, "wait.efi", "poweroff.efi", or None.
+    """
+
+    id: int
+    label: str
+    name: str | None
+    pool: str | None
+    note: str
+    known_by: Literal["name", "mac", "address"]
+    macs: list[str]
+    addresses: list[str]
+    paused: bool
+    held: str | None
+    simulated: bool
+    seen: datetime | None
+    workload: str | None
+    state: State | None
+    handed: str | None
+
+
+class Machines(Struct, frozen=True, kw_only=True):
+    machines: list[Machine]
+
+
+class MachineChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``PUT /v1/machines/REF``; REF is an id, a name, a MAC or an address. Absent keys stay.
+
+    A REF that is a name or a MAC not seen yet makes a new machine. An empty pool means none.
+    """
+
+    name: str | None = None
+    pool: str | None = None
+    note: str | None = None
+    simulated: bool | None = None
+
+
+class PauseRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``POST /v1/queue/pause`` and ``/resume``: these machines, or with none the whole queue."""
+
+    machines: list[str] = []
+
+
+class PauseAnswer(Struct, frozen=True, kw_only=True):
+    paused: bool
+    machines: list[Machine]
+
+
+# --- reports --------------------------------------------------------------------------------------
+
+
+class Report(Struct, frozen=True, kw_only=True):
+    """One report with its delivery. The long fields are filled in ``GET /v1/reports/ID`` only."""
+
+    id: str
+    title: str
+    state: Delivery
+    late: bool
+    url: str | None
+    error: str | None
+    warning: str | None
+    workload: str
+    workload_id: int
+    machine: str
+    received_at: datetime
+    report_to: str | None
+    next_at: datetime | None
+    body: str = ""
+    labels: list[str] = []
+    assignees: list[str] = []
+    milestone: str | None = None
+
+
+class Unclaimed(Struct, frozen=True, kw_only=True):
+    """A body that was no report, or nobody's. ``answer`` is the status that it got."""
+
+    id: str
+    received_at: datetime
+    address: str
+    mac: str | None
+    answer: int
+    reason: str
+    size: int
+    title: str
+    body: str = ""
+
+
+class Reports(Struct, frozen=True, kw_only=True):
+    reports: list[Report]
+    unclaimed: list[Unclaimed]
+
+
+class ClaimRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    workload_id: int
+
+
+class Events(Struct, frozen=True, kw_only=True):
+    events: list[Event]
+
+
+# --- token ----------------------------------------------------------------------------------------
+
+
+class TokenRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    token: str
+
+
+class TokenAnswer(Struct, frozen=True, kw_only=True):
+    """``login`` is the account the token acts as, or None when GitHub could not be asked now."""
+
+    login: str | None
+    warning: str | None = None
+
+
+class Empty(Struct, frozen=True, kw_only=True):
+    """An answer with nothing to say."""
