@@ -1,0 +1,190 @@
+"""What a machine is handed when it asks: the next workload, the same one again, or nothing."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+from dispatchd.domain.lifecycle import Event, advance, on_ask
+from dispatchd.domain.model import Arrival, Asset, Attempt, Machine, Outcome, Promise, State
+from dispatchd.domain.schedule import choose
+from dispatchd.services.dispatcher.endings import end
+from dispatchd.services.dispatcher.identity import ALIVE, Caller, identify
+from dispatchd.services.dispatcher.idle import Idle
+from dispatchd.services.dispatcher.offers import Offer
+from dispatchd.services.dispatcher.unit import Context, Unit
+
+#: A GET this soon after the machine's HEAD belongs to it.
+PROMISED = timedelta(minutes=2)
+#: Seconds that a machine may be kept from its answer by the database: firmware gives up after 5.
+DATABASE_WAIT = 2.0
+
+
+class Asks:
+    """The use cases of HEAD and GET."""
+
+    def __init__(self, context: Context, *, idle: Idle) -> None:
+        self._context = context
+        self._idle = idle
+
+    def head(self, caller: Caller) -> Offer:
+        """A HEAD: always an ask."""
+        with self._context.unit(wait=DATABASE_WAIT) as unit:
+            return self._ask(unit, caller, by_head=True)
+
+    def get(self, caller: Caller) -> Offer:
+        """A GET without Range: what the HEAD before it announced, else an ask."""
+        with self._context.unit(wait=DATABASE_WAIT) as unit:
+            machine = identify(unit, caller, may_create=not self._context.policy.only_known)
+            promise = unit.tx.machines.promise(machine.id) if machine else None
+            if promise and promise.by_head and unit.now - promise.made_at <= PROMISED:
+                offer = _promised(promise)
+            else:
+                offer = self._ask(unit, caller, by_head=False)
+            if offer.status == 200 and offer.attempt_id is None and offer.machine_id is not None:
+                unit.tx.machines.note_sent(offer.machine_id, caller.mac, None)
+            return offer
+
+    def resume(self, caller: Caller) -> Offer:
+        """A GET with Range: the bytes that the machine was promised last, and never an ask."""
+        with self._context.unit(wait=DATABASE_WAIT) as unit:
+            machine = identify(unit, caller, may_create=False)
+            promise = unit.tx.machines.promise(machine.id) if machine else None
+            if promise is None:
+                return Offer(status=404, handed="nothing: no download to resume")
+            return _promised(promise)
+
+    def first_byte(self, attempt_id: int, caller: Caller) -> None:
+        """The first byte of the attempt's asset was handed to the kernel."""
+        with self._context.unit() as unit:
+            attempt = unit.tx.attempts.get(attempt_id)
+            unit.tx.machines.note_sent(attempt.machine_id, caller.mac, attempt.id)
+            if attempt.first_byte_at is not None:
+                return
+            attempt = unit.tx.attempts.swap(attempt, first_byte_at=unit.now)
+            workload = unit.tx.workloads.get(attempt.workload_id)
+            if attempt.ended_at is None and workload.state is State.ASSIGNED:
+                state = advance(workload.state, Event.SEND)
+                changed = unit.tx.workloads.swap(workload, state=state, changed_at=unit.now)
+                machine = unit.tx.machines.get(attempt.machine_id)
+                text = f"{changed.label}: downloading on {machine.label}"
+                unit.tell("downloading", text, workload=changed, machine=machine)
+        self._context.phases.waited(attempt)
+
+    def whole(self, attempt_id: int) -> None:
+        """The last byte of the attempt's asset was handed to the kernel."""
+        with self._context.unit() as unit:
+            attempt = unit.tx.attempts.get(attempt_id)
+            if attempt.whole_at is not None:
+                return
+            sent = self._context.phases.sent(attempt)
+            attempt = unit.tx.attempts.swap(attempt, whole_at=unit.now, sent=sent)
+            workload = unit.tx.workloads.get(attempt.workload_id)
+            machine = unit.tx.machines.get(attempt.machine_id)
+            took = (unit.now - (attempt.first_byte_at or unit.now)).total_seconds()
+            text = f"{workload.label}: {machine.label} has all bytes, after {took:.0f} s"
+            unit.tell("whole", text, workload=workload, machine=machine)
+        self._context.phases.waited(attempt)
+
+    def _ask(self, unit: Unit, caller: Caller, *, by_head: bool) -> Offer:
+        machines = unit.tx.machines
+        machine = identify(unit, caller, may_create=not self._context.policy.only_known)
+        if machine is None:
+            return Offer(status=404, handed="nothing: this machine is not known here")
+        given = self._same_again(unit, machine) or self._next(unit, machine)
+        if given is None:
+            offer = self._idle.answer(unit, machine)
+        else:
+            attempt, asset = given
+            machines.update(machine.id, waiting_since=None)
+            offer = Offer(
+                status=200,
+                handed=unit.tx.workloads.get(attempt.workload_id).label,
+                attempt_id=attempt.id,
+                sha256=asset.sha256,
+                size=asset.size,
+                media_type=asset.media_type,
+            )
+        machines.update(machine.id, handed=offer.handed)
+        offer = replace(offer, machine_id=machine.id)
+        machines.put_promise(_promise(offer, machine.id, unit, by_head=by_head))
+        return offer
+
+    def _same_again(self, unit: Unit, machine: Machine) -> tuple[Attempt, Asset] | None:
+        """The machine's open attempt, unless the ask ends it."""
+        attempt = unit.tx.attempts.open_of_machine(machine.id)
+        if attempt is None:
+            return None
+        since_whole = None if attempt.whole_at is None else self._context.phases.waited(attempt)
+        reask = self._context.policy.deadlines.reask
+        outcome = on_ask(attempt, since_whole=since_whole, reask=reask)
+        asset = unit.tx.assets.get(unit.tx.workloads.get(attempt.workload_id).asset_id)
+        if outcome is None and not self._context.has_bytes(asset.sha256):
+            self._lost(unit, asset)
+            outcome = Outcome.LAPSED
+        if outcome is not None:
+            end(self._context, unit, attempt, outcome)
+            return None
+        again = attempt.asks_since_whole + (attempt.whole_at is not None)
+        attempt = unit.tx.attempts.swap(attempt, asks=attempt.asks + 1, asks_since_whole=again)
+        return attempt, asset
+
+    def _next(self, unit: Unit, machine: Machine) -> tuple[Attempt, Asset] | None:
+        """A new attempt of the workload that is the machine's next."""
+        tx = unit.tx
+        machine = tx.machines.get(machine.id)
+        if machine.paused or machine.held or self._idle.draining() or tx.queue_paused_by():
+            return None
+        others = tx.machines.others_alive(machine.id, unit.now - ALIVE)
+        candidates = tx.workloads.candidates(machine.id)
+        while True:
+            workload = choose(candidates, machine, others_alive=others)
+            if workload is None:
+                return None
+            asset = tx.assets.get(workload.asset_id)
+            if self._context.has_bytes(asset.sha256):
+                break
+            self._lost(unit, asset)
+            candidates = tx.workloads.candidates(machine.id)
+        attempt = tx.attempts.insert(workload=workload, machine_id=machine.id, at=unit.now)
+        workload = tx.workloads.swap(
+            workload,
+            state=advance(workload.state, Event.ASSIGN),
+            reason="",
+            changed_at=unit.now,
+        )
+        text = f"{workload.label}: assigned to {machine.label}, attempt {attempt.number}"
+        unit.tell("assigned", text, workload=workload, machine=machine, attempt_id=attempt.id)
+        return attempt, asset
+
+    def _lost(self, unit: Unit, asset: Asset) -> None:
+        """The cache no longer has the bytes: fetch them again, and serve something else."""
+        unit.tx.assets.update(asset.id, arrival=Arrival.ARRIVING, reason="")
+        unit.tell("bytes-lost", f"{asset.name}: its bytes left the cache, fetching them again")
+        self._context.wake()
+
+
+def _promise(offer: Offer, machine_id: int, unit: Unit, *, by_head: bool) -> Promise:
+    return Promise(
+        machine_id=machine_id,
+        made_at=unit.now,
+        by_head=by_head,
+        status=offer.status,
+        attempt_id=offer.attempt_id,
+        program=offer.handed if offer.body else "",
+        body=offer.body,
+        sha256=offer.sha256,
+        size=offer.size,
+        media_type=offer.media_type,
+    )
+
+
+def _promised(promise: Promise) -> Offer:
+    return Offer(
+        status=promise.status,
+        handed=promise.program or "what was announced",
+        machine_id=promise.machine_id,
+        attempt_id=promise.attempt_id,
+        body=promise.body,
+        sha256=promise.sha256,
+        size=promise.size,
+        media_type=promise.media_type,
+    )

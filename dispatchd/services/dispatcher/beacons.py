@@ -1,0 +1,201 @@
+"""What a beacon says: the workload has booted, or here is a result."""
+
+import hashlib
+import uuid
+from dataclasses import dataclass
+from datetime import timedelta
+
+import msgspec
+
+from dispatchd.domain.lifecycle import Event, advance
+from dispatchd.domain.model import (
+    Attempt,
+    Delivery,
+    Machine,
+    OutboxEntry,
+    Outcome,
+    Report,
+    State,
+    Unclaimed,
+    Workload,
+)
+from dispatchd.services.dispatcher.identity import Caller, meant_attempt, note
+from dispatchd.services.dispatcher.unit import Context, Unit
+
+#: How long a body that nobody was credited with is kept.
+UNCLAIMED = timedelta(days=7)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Content:
+    """What a report says, checked."""
+
+    title: str
+    body: str = ""
+    labels: tuple[str, ...] = ()
+    assignees: tuple[str, ...] = ()
+    milestone: str = ""
+
+    @property
+    def digest(self) -> str:
+        """The same for the same content, whatever its JSON looked like."""
+        fields = (self.title, self.body, self.labels, self.assignees, self.milestone)
+        return hashlib.sha256(msgspec.json.encode(fields)).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Credit:
+    """To whom a beacon's message was credited; ``workload`` is empty where it was nobody's."""
+
+    machine_id: int | None = None
+    workload: str = ""
+
+
+class Beacons:
+    """The use cases of POST and PUT."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def boot(self, caller: Caller) -> Credit:
+        """`beacon boot`: the operating system is up."""
+        with self._context.unit() as unit:
+            attempt = meant_attempt(unit, caller, self._context.policy.deadlines.late)
+            if attempt is None:
+                return Credit()
+            machine = _seen(unit, attempt, caller)
+            workload = unit.tx.workloads.get(attempt.workload_id)
+            if attempt.ended_at is not None:
+                self._reopen(unit, attempt, workload, machine)
+            elif attempt.state is State.DOWNLOADING:
+                attempt = unit.tx.attempts.swap(attempt, booted_at=unit.now)
+                state = advance(workload.state, Event.BOOT)
+                workload = unit.tx.workloads.swap(workload, state=state, changed_at=unit.now)
+                text = f"{workload.label}: booting on {machine.label}"
+                unit.tell("booting", text, workload=workload, machine=machine)
+        self._context.phases.waited(attempt)
+        return Credit(machine_id=machine.id, workload=workload.label)
+
+    def report(self, caller: Caller, content: Content) -> Credit:
+        """`beacon report`: on disk, with its delivery, before this returns."""
+        with self._context.unit() as unit:
+            attempt = meant_attempt(unit, caller, self._context.policy.deadlines.late)
+            if attempt is None:
+                return Credit()
+            machine = _seen(unit, attempt, caller)
+            workload = take_report(unit, attempt, content, machine)
+        self._context.wake()
+        return Credit(machine_id=machine.id, workload=workload.label)
+
+    def keep_unclaimed(
+        self, caller: Caller, *, answer: int, reason: str, title: str, body: bytes
+    ) -> str:
+        """Keep a body that was refused, for a person; returns its id."""
+        identity = str(uuid.uuid4())
+        with self._context.unit() as unit:
+            unit.tx.unclaimed.insert(
+                Unclaimed(
+                    id=identity,
+                    received_at=unit.now,
+                    address=caller.address,
+                    mac=caller.mac,
+                    answer=answer,
+                    reason=reason,
+                    title=title,
+                    body=body,
+                )
+            )
+            unit.tx.unclaimed.prune(unit.now - UNCLAIMED)
+            who = f"{caller.address} ({caller.mac})" if caller.mac else caller.address
+            said = f" {title!r}" if title else ""
+            unit.tell(
+                "unclaimed",
+                f"{who} sent a report{said}: {reason}; kept as unclaimed {identity[:8]} "
+                f"(dispatchctl reports claim {identity[:8]} WORKLOAD)",
+            )
+        return identity
+
+    def _reopen(self, unit: Unit, attempt: Attempt, workload: Workload, machine: Machine) -> None:
+        """Take up an attempt again that we gave up too early, if nobody else has its workload."""
+        tx = unit.tx
+        if (
+            attempt.run != workload.run
+            or attempt.outcome in (Outcome.REPORTED, Outcome.CANCELLED)
+            or workload.state not in (State.UNASSIGNED, State.FAILED)
+            or tx.attempts.open_of_machine(attempt.machine_id) is not None
+        ):
+            return
+        was_try = attempt.outcome is not None and attempt.outcome.is_try
+        tx.attempts.swap(attempt, ended_at=None, outcome=None, booted_at=unit.now)
+        workload = tx.workloads.swap(
+            workload,
+            state=advance(workload.state, Event.REOPEN),
+            tries=max(workload.tries - was_try, 0),
+            reason="",
+            changed_at=unit.now,
+        )
+        text = f"{workload.label}: booting on {machine.label} after all (was: {attempt.outcome})"
+        unit.tell("reopened", text, workload=workload, machine=machine)
+
+
+def take_report(unit: Unit, attempt: Attempt, content: Content, machine: Machine) -> Workload:
+    """Keep a report of the attempt with its delivery, and move its workload."""
+    tx = unit.tx
+    workload = tx.workloads.get(attempt.workload_id)
+    if tx.reports.same(attempt.id, content.digest) is not None:
+        return workload
+    late = attempt.ended_at is not None
+    report = Report(
+        id=str(uuid.uuid4()),
+        attempt_id=attempt.id,
+        content_hash=content.digest,
+        title=content.title,
+        body=content.body,
+        labels=content.labels,
+        assignees=content.assignees,
+        milestone=content.milestone,
+        received_at=unit.now,
+        late=late,
+    )
+    tx.reports.insert(report, _delivery(unit, report, workload, machine))
+    tx.attempts.swap(attempt, reported_at=unit.now)
+    event = _effect(unit, attempt, workload)
+    if event is not None:
+        state = advance(workload.state, event)
+        workload = tx.workloads.swap(workload, state=state, reason="", changed_at=unit.now)
+    text = (
+        f"{workload.label}: {'late ' if late else ''}report from {machine.label}: {content.title}"
+    )
+    unit.tell("reported", text, workload=workload, machine=machine, report_id=report.id)
+    return workload
+
+
+def _effect(unit: Unit, attempt: Attempt, workload: Workload) -> Event | None:
+    """What the report does to the workload; None: it is only filed."""
+    if attempt.ended_at is None:
+        return Event.REPORT
+    if attempt.run != workload.run or unit.tx.attempts.open_of_workload(workload.id) is not None:
+        return None
+    return Event.REPORT_LATE
+
+
+def _delivery(unit: Unit, report: Report, workload: Workload, machine: Machine) -> OutboxEntry:
+    release = unit.tx.releases.get(workload.release_id)
+    files = release.filing and release.report_to and not machine.simulated
+    return OutboxEntry(
+        report_id=report.id,
+        state=Delivery.PENDING if files else Delivery.KEPT,
+        report_to=release.report_to if files else "",
+        tries=0,
+        next_at=unit.now,
+        posting_at=None,
+        url="",
+        error="",
+        warning="",
+    )
+
+
+def _seen(unit: Unit, attempt: Attempt, caller: Caller) -> Machine:
+    machine = unit.tx.machines.get(attempt.machine_id)
+    note(unit, machine, caller)
+    return unit.tx.machines.get(machine.id)

@@ -1,0 +1,109 @@
+"""Who is talking: a machine by its name, its MAC or its address, and what a beacon means.
+
+An address is weak: DHCP may give firmware and operating system different ones, so it counts last.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from dispatchd.domain.model import Attempt, Machine
+from dispatchd.services.dispatcher.unit import Unit
+
+#: A machine, or a MAC under a name, that asked within this time is alive.
+ALIVE = timedelta(hours=3)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Caller:
+    """What the wire tells. ``name`` comes from the path; ``mac`` is empty where it is not known."""
+
+    name: str
+    mac: str
+    address: str
+
+
+def identify(unit: Unit, caller: Caller, *, may_create: bool) -> Machine | None:
+    """The machine that asks, made anew where ``may_create``; else None when it is not known.
+
+    Its ``seen_at`` is that of its request before this one.
+    """
+    machines = unit.tx.machines
+    name = caller.name
+    if name and caller.mac and _is_shared(unit, caller):
+        name = ""
+    machine = machines.by_name(name) or machines.by_mac(caller.mac)
+    if machine is None and not name:
+        machine = _at_address(unit, caller)
+    if machine is not None and name and machine.name != name:
+        # A name that is new here names the machine, unless that already goes by another one.
+        machine = None if machine.name else machines.update(machine.id, name=name)
+    if machine is None:
+        if not may_create:
+            return None
+        machine = machines.insert(name=name, at=unit.now)
+    note(unit, machine, caller)
+    if caller.mac:
+        machines.note_asked(caller.mac, caller.name, unit.now)
+    return replace(machines.get(machine.id), seen_at=machine.seen_at)
+
+
+def note(unit: Unit, machine: Machine, caller: Caller) -> None:
+    """Remember when and where the machine was seen."""
+    if caller.mac:
+        unit.tx.machines.note_mac(caller.mac, machine.id, unit.now)
+    unit.tx.machines.note_address(caller.address, machine.id, unit.now)
+    unit.tx.machines.update(machine.id, seen_at=unit.now)
+
+
+def _is_shared(unit: Unit, caller: Caller) -> bool:
+    """Whether another live MAC asks under the same name; says so when it is found out."""
+    machines = unit.tx.machines
+    live = machines.live_macs(caller.name, unit.now - ALIVE)
+    others = live - {caller.mac}
+    if others and caller.mac not in live:
+        macs = ", ".join(sorted({*others, caller.mac}))
+        unit.tell(
+            "name-conflict",
+            f"two machines ask as {caller.name} ({macs}): both are known by their MAC until the "
+            "boot URL of one of them is changed",
+        )
+    return bool(others)
+
+
+def _at_address(unit: Unit, caller: Caller) -> Machine | None:
+    """The machine last seen at the address, unless its MAC is another one."""
+    machine = unit.tx.machines.by_address(caller.address)
+    return None if machine and caller.mac and machine.mac else machine
+
+
+def meant_attempt(unit: Unit, caller: Caller, late: float) -> Attempt | None:
+    """The attempt that a beacon means, or None where it is nobody's.
+
+    ``late``: seconds after its end during which an attempt may still be meant.
+    """
+    machines, attempts = unit.tx.machines, unit.tx.attempts
+    sent = machines.sent_to_mac(caller.mac) if caller.mac else None
+    if sent is not None:
+        attempt = attempts.get(sent)
+        return attempt if _may_speak(attempt, unit.now, late) else None
+    shared = bool(caller.mac) and len(machines.live_macs(caller.name, unit.now - ALIVE)) > 1
+    machine = (
+        (None if shared else machines.by_name(caller.name))
+        or machines.by_mac(caller.mac)
+        or machines.by_address(caller.address)
+    )
+    if machine is None:
+        return None
+    current = attempts.open_of_machine(machine.id)
+    if current is not None and current.first_byte_at is not None:
+        return current
+    if machine.sent_attempt_id is None:
+        return None
+    attempt = attempts.get(machine.sent_attempt_id)
+    return attempt if _may_speak(attempt, unit.now, late) else None
+
+
+def _may_speak(attempt: Attempt, now: datetime, late: float) -> bool:
+    if attempt.first_byte_at is None:
+        return False
+    return attempt.ended_at is None or now - attempt.ended_at < timedelta(seconds=late)
