@@ -1,0 +1,232 @@
+"""The one loop that both faces run in, and the waitress servers that feed it.
+
+Waitress has no way to stop and counts the connections of a whole map as one server's; here each
+face has its own workers and its own bound, and stopping lets answers in flight go out.
+"""
+
+import errno
+import ipaddress
+import logging
+import socket
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from waitress import wasyncore
+from waitress.adjustments import Adjustments
+from waitress.server import BaseWSGIServer
+from waitress.task import ThreadedTaskDispatcher
+
+from dispatchd.faces.channel import Channel
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+log = logging.getLogger(__name__)
+
+#: Connections accepted at one turn of the loop.
+ACCEPTS = 64
+#: Seconds without accepting after the process ran out of descriptors.
+PAUSE = 1.0
+#: Seconds that a silent connection lives: firmware may be busy for a minute between two requests.
+IDLE = 120
+#: The largest request that is read at all, in bytes.
+LARGEST_REQUEST = 64 * 1024 * 1024
+_OUT_OF_DESCRIPTORS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+
+class Face:
+    """The workers and the bound that the listeners of one face share."""
+
+    def __init__(
+        self, *, name: str, threads: int, connections: int, on_misfit: Callable[[str, str], None]
+    ) -> None:
+        self.name = name
+        self.connections = connections
+        self.on_misfit = on_misfit
+        self.servers: list[Server] = []
+        self.workers = ThreadedTaskDispatcher()
+        self.workers.set_thread_count(threads)
+
+    def channels(self) -> list[Channel]:
+        """Every open connection."""
+        return [
+            channel for server in self.servers for channel in list(server.active_channels.values())
+        ]
+
+    def is_full(self) -> bool:
+        return sum(len(server.active_channels) for server in self.servers) >= self.connections
+
+
+class Server(BaseWSGIServer):
+    """One listening socket of a face."""
+
+    channel_class = Channel
+    next_channel_cleanup: float = 0
+
+    def __init__(
+        self, face: Face, application: "WSGIApplication", listener: socket.socket, map_: Any
+    ) -> None:
+        self._face = face
+        self._paused_until = 0.0
+        self._was_full = False
+        super().__init__(
+            application,
+            map=map_,
+            _start=False,
+            _sock=listener,
+            dispatcher=face.workers,
+            adj=_adjustments(),
+            sockinfo=(listener.family, socket.SOCK_STREAM, None, None),
+            bind_socket=False,
+        )
+        self.accepting = True
+
+    def on_misfit(self, kind: str, address: str) -> None:
+        """Somebody spoke something else than HTTP."""
+        self._face.on_misfit(kind, address)
+
+    def getsockname(self) -> tuple[str, str]:
+        name = self.socket.getsockname()
+        return (name[0], str(name[1])) if isinstance(name, tuple) else ("unix", str(name))
+
+    def readable(self) -> bool:
+        """Whether the loop shall watch for new connections; also where idle ones are closed."""
+        now = time.time()
+        if now >= self.next_channel_cleanup:
+            self.next_channel_cleanup = now + self.adj.cleanup_interval
+            self.maintenance(now)
+        full = self._face.is_full()
+        if full and not self._was_full:
+            log.warning(
+                "%d connections on the %s face: no more for now",
+                self._face.connections,
+                self._face.name,
+            )
+        self._was_full = full
+        return bool(self.accepting) and not full and time.monotonic() >= self._paused_until
+
+    def handle_accept(self) -> None:
+        """Accept what waits, within bounds."""
+        for _ in range(ACCEPTS):
+            if self._face.is_full():
+                return
+            try:
+                connection, address = self.socket.accept()
+            except (BlockingIOError, ConnectionAbortedError, InterruptedError):
+                return
+            except OSError as error:
+                if error.errno in _OUT_OF_DESCRIPTORS:
+                    # The connection stays pending, and the loop would spin on it.
+                    self._paused_until = time.monotonic() + PAUSE
+                log.warning("cannot accept a connection: %s", error.strerror)
+                return
+            self._adopt(connection, address)
+
+    def _adopt(self, connection: socket.socket, address: Any) -> None:
+        try:
+            connection.setblocking(False)
+            if connection.family != socket.AF_UNIX:
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.channel_class(self, connection, _plain(address), self.adj, map=self._map)
+        except OSError as error:
+            # The peer is gone already.
+            log.debug("cannot serve a new connection: %s", error)
+            connection.close()
+
+
+class Loop:
+    """Serves both faces from the calling thread until it is told to stop."""
+
+    def __init__(self) -> None:
+        self._map: dict[int, Any] = {}
+        self._faces: list[Face] = []
+        self._stopping = False
+
+    def serve(
+        self,
+        application: "WSGIApplication",
+        listeners: Sequence[socket.socket],
+        *,
+        name: str,
+        threads: int,
+        connections: int,
+        on_misfit: Callable[[str, str], None] = lambda _kind, _address: None,
+    ) -> None:
+        """Add a face. ``connections`` is its own bound; the listeners are closed with the loop."""
+        face = Face(name=name, threads=threads, connections=connections, on_misfit=on_misfit)
+        face.servers = [Server(face, application, listener, self._map) for listener in listeners]
+        self._faces.append(face)
+
+    def transfers(self) -> int:
+        """Bodies that are still going out from files."""
+        return sum(channel.is_sending_file() for face in self._faces for channel in face.channels())
+
+    def stop(self) -> None:
+        """Make ``run`` return soon. Callable from any thread and from a signal's handler."""
+        self._stopping = True
+        for face in self._faces:
+            for server in face.servers:
+                server.pull_trigger()
+
+    def run(self, *, drain: float, grace: float) -> None:
+        """Serve until ``stop``; then up to ``drain`` seconds more while files go out, and up to
+        ``grace`` seconds for answers in flight. Everything is closed when this returns.
+        """
+        while not self._stopping:
+            self._turn(1.0)
+        transfers = self.transfers()
+        if transfers:
+            log.info("draining: %d transfers, up to %.0f s", transfers, drain)
+        self._turn_until(lambda: not self.transfers(), drain)
+        for face in self._faces:
+            for server in face.servers:
+                server.accepting = False
+        self._turn_until(lambda: not self._is_busy(), grace)
+        for face in self._faces:
+            face.workers.shutdown()
+        wasyncore.close_all(self._map)
+
+    def _is_busy(self) -> bool:
+        return any(
+            channel.requests or (channel.total_outbufs_len and not channel.is_sending_file())
+            for face in self._faces
+            for channel in face.channels()
+        )
+
+    def _turn_until(self, is_done: Callable[[], bool], seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while not is_done() and time.monotonic() < until:
+            self._turn(0.1)
+
+    def _turn(self, seconds: float) -> None:
+        wasyncore.poll2(seconds, self._map)
+
+
+def _adjustments() -> Adjustments:
+    return Adjustments(
+        ident="dispatchd",
+        channel_timeout=IDLE,
+        cleanup_interval=10,
+        max_request_body_size=LARGEST_REQUEST,
+        # A worker never waits for a slow reader: answers are small, and files are not copied.
+        outbuf_high_watermark=1 << 62,
+        log_socket_errors=False,
+        expose_tracebacks=False,
+        clear_untrusted_proxy_headers=False,
+    )
+
+
+def _plain(address: Any) -> tuple[str, int | None]:
+    """The peer's address as a machine is known by it: IPv4 as IPv4, however it came."""
+    if not isinstance(address, tuple):
+        return ("", None)
+    host, port = address[0], address[1]
+    scope = address[3] if len(address) > 3 else 0
+    parsed = ipaddress.ip_address(host.partition("%")[0])
+    if isinstance(parsed, ipaddress.IPv6Address):
+        if parsed.ipv4_mapped is not None:
+            return (str(parsed.ipv4_mapped), port)
+        if scope and parsed.is_link_local:
+            return (f"{parsed}%{socket.if_indextoname(scope)}", port)
+    return (str(parsed), port)

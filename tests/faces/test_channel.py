@@ -1,0 +1,295 @@
+"""The channel through real sockets: files in bounded bursts, and what waitress must keep being."""
+
+import inspect
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from waitress import wasyncore
+from waitress.buffers import ReadOnlyFileBasedBuffer
+from waitress.channel import HTTPChannel
+from waitress.task import WSGITask
+
+from dispatchd.faces.channel import Transfer
+from dispatchd.faces.loop import Loop
+from tests.eventually import eventually
+
+MIB = 1024 * 1024
+
+
+@dataclass
+class Seen:
+    """What the observers of the transfers were told."""
+
+    first: int = 0
+    progress: list[int] = field(default_factory=list)
+    ends: list[int] = field(default_factory=list)
+    misfits: list[tuple[str, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Serving:
+    """A loop that serves one file at /OFFSET/LENGTH, and small answers elsewhere."""
+
+    port: int
+    seen: Seen
+    loop: Loop
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=30)
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[Path], Serving]]:
+    running: list[tuple[Loop, threading.Thread]] = []
+
+    def start(path: Path) -> Serving:
+        seen = Seen()
+
+        def first() -> None:
+            seen.first += 1
+
+        def application(environ: dict[str, Any], start_response: Any) -> Any:
+            parts = environ["PATH_INFO"].strip("/").split("/")
+            if len(parts) != 2:
+                start_response("200 OK", [("Content-Length", "5"), ("Content-Type", "text/plain")])
+                return [b"small"]
+            offset, length = int(parts[0]), int(parts[1])
+            headers = [("Content-Type", "application/efi"), ("Content-Length", str(length))]
+            start_response("200 OK", [*headers, ("ETag", '"x"')])
+            return Transfer(
+                path.open("rb"),
+                offset=offset,
+                length=length,
+                on_first_byte=first,
+                on_progress=seen.progress.append,
+                on_end=seen.ends.append,
+            )
+
+        listener = socket.create_server(("127.0.0.1", 0))
+        listener.setblocking(False)
+        loop = Loop()
+        loop.serve(
+            application,
+            [listener],
+            name="boot",
+            threads=4,
+            connections=100,
+            on_misfit=lambda kind, address: seen.misfits.append((kind, address)),
+        )
+        thread = threading.Thread(target=lambda: loop.run(drain=0, grace=2))
+        thread.start()
+        running.append((loop, thread))
+        return Serving(listener.getsockname()[1], seen, loop)
+
+    yield start
+    for loop, thread in running:
+        loop.stop()
+        thread.join(30)
+        assert not thread.is_alive()
+
+
+def request(sock: socket.socket, path: str) -> None:
+    sock.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+
+
+def read_answer(sock: socket.socket) -> tuple[bytes, bytes]:
+    """One answer: its head and its body of Content-Length."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        data += sock.recv(65536)
+    head, _, body = data.partition(b"\r\n\r\n")
+    length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+    while len(body) < length:
+        chunk = sock.recv(1 << 20)
+        assert chunk, "the connection ended within a body"
+        body += chunk
+    return head, body
+
+
+def test_a_part_of_a_file_arrives_whole_and_is_observed(
+    tmp_path: Path, serve: Callable[[Path], Serving]
+) -> None:
+    path = tmp_path / "asset"
+    content = os.urandom(9 * MIB)
+    path.write_bytes(content)
+    serving = serve(path)
+    with serving.connect() as sock:
+        request(sock, f"/{MIB}/{8 * MIB}")
+        head, body = read_answer(sock)
+        assert body == content[MIB:]
+        assert head.split(b"\r\n")[1].startswith(b"Content-Length: ")
+        request(sock, "/")
+        assert read_answer(sock)[1] == b"small"
+    eventually(lambda: serving.seen.ends == [8 * MIB])
+    assert serving.seen.first == 1
+    assert serving.seen.progress[-1] == 8 * MIB
+    assert serving.seen.progress == sorted(serving.seen.progress)
+
+
+def test_pipelined_requests_are_answered_in_order(
+    tmp_path: Path, serve: Callable[[Path], Serving]
+) -> None:
+    path = tmp_path / "asset"
+    path.write_bytes(os.urandom(6 * MIB))
+    serving = serve(path)
+    with serving.connect() as sock:
+        request(sock, f"/0/{6 * MIB}")
+        request(sock, "/3/4")
+        content = path.read_bytes()
+        data = b""
+        wanted = 6 * MIB + 4
+        while len(data) < wanted or data[-4:] != content[3:7]:
+            data += sock.recv(1 << 20)
+        assert content in data
+
+
+def test_bytes_beyond_four_gibibytes_are_served(
+    tmp_path: Path, serve: Callable[[Path], Serving]
+) -> None:
+    path = tmp_path / "asset"
+    offset = 5 * 1024 * MIB
+    with path.open("wb") as file:
+        file.seek(offset)
+        file.write(b"the end")
+    serving = serve(path)
+    with serving.connect() as sock:
+        request(sock, f"/{offset - 3}/10")
+        assert read_answer(sock)[1] == b"\0\0\0the end"
+
+
+def test_a_client_that_goes_away_ends_its_transfer_once(
+    tmp_path: Path, serve: Callable[[Path], Serving]
+) -> None:
+    path = tmp_path / "asset"
+    with path.open("wb") as file:
+        file.truncate(512 * MIB)
+    serving = serve(path)
+    sock = serving.connect()
+    request(sock, f"/0/{512 * MIB}")
+    assert sock.recv(1000)
+    sock.close()
+    eventually(lambda: len(serving.seen.ends) == 1)
+    assert serving.seen.ends[0] < 512 * MIB
+    eventually(lambda: serving.loop.transfers() == 0)
+
+
+def test_a_file_that_became_shorter_breaks_the_connection(
+    tmp_path: Path, serve: Callable[[Path], Serving]
+) -> None:
+    path = tmp_path / "asset"
+    path.write_bytes(b"short")
+    serving = serve(path)
+    with serving.connect() as sock:
+        request(sock, "/0/100")
+        received = b""
+        while chunk := sock.recv(1000):
+            received += chunk
+        assert received.endswith(b"short")
+
+
+def test_a_small_answer_comes_while_32_machines_download(
+    tmp_path: Path, serve: Callable[[Path], Serving]
+) -> None:
+    path = tmp_path / "asset"
+    size = 256 * MIB
+    with path.open("wb") as file:
+        file.truncate(size)
+    serving = serve(path)
+    left = threading.Semaphore(0)
+
+    def download() -> None:
+        with serving.connect() as sock:
+            request(sock, f"/0/{size}")
+            got = 0
+            while got < size:
+                count = len(sock.recv(1 << 20))
+                if not count:
+                    return
+                got += count
+        left.release()
+
+    threads = [threading.Thread(target=download) for _ in range(32)]
+    for thread in threads:
+        thread.start()
+    eventually(lambda: serving.loop.transfers() == 32)
+    with serving.connect() as sock:
+        request(sock, "/")
+        assert read_answer(sock)[1] == b"small"
+    assert not left.acquire(blocking=False), "the downloads were over before the small answer"
+    for thread in threads:
+        thread.join(120)
+    assert sum(left.acquire(blocking=False) for _ in threads) == 32
+
+
+def test_a_tls_hello_is_told_and_closed(tmp_path: Path, serve: Callable[[Path], Serving]) -> None:
+    serving = serve(tmp_path)
+    with serving.connect() as sock:
+        sock.sendall(b"\x16\x03\x01\x02\x00\x01")
+        assert sock.recv(100) == b""
+    assert serving.seen.misfits == [("tls hello", "127.0.0.1")]
+
+
+def test_garbage_gets_an_empty_answer_and_is_told(
+    tmp_path: Path, serve: Callable[[Path], Serving]
+) -> None:
+    serving = serve(tmp_path)
+    with serving.connect() as sock:
+        sock.sendall(b"\x00 / HTTP/1.1\r\nHost: x\r\nContent-Length: many\r\n\r\n")
+        head, body = read_answer(sock)
+    assert head.startswith((b"HTTP/1.1 400", b"HTTP/1.0 400"))
+    assert body == b""
+    assert serving.seen.misfits == [("bad request", "127.0.0.1")]
+
+
+def test_a_file_system_without_sendfile_is_copied_from(tmp_path: Path) -> None:
+    """What sendfile(2) cannot read goes waitress's own way, with the same observers."""
+    ends: list[int] = []
+    progress: list[int] = []
+    from io import BytesIO
+
+    def application(environ: dict[str, Any], start_response: Any) -> Any:
+        start_response("200 OK", [("Content-Length", "7")])
+        # BytesIO has no descriptor at all: io.UnsupportedOperation is an OSError.
+        return Transfer(
+            BytesIO(b"0123456789"),
+            offset=2,
+            length=7,
+            on_progress=progress.append,
+            on_end=ends.append,
+        )
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setblocking(False)
+    loop = Loop()
+    loop.serve(application, [listener], name="boot", threads=1, connections=10)
+    thread = threading.Thread(target=lambda: loop.run(drain=0, grace=2))
+    thread.start()
+    with socket.create_connection(listener.getsockname(), timeout=30) as sock:
+        request(sock, "/")
+        assert read_answer(sock)[1] == b"2345678"
+    eventually(lambda: ends == [7])
+    assert progress[-1] == 7
+    loop.stop()
+    thread.join(30)
+    assert not thread.is_alive()
+
+
+def test_waitress_is_what_the_channel_expects() -> None:
+    """Fails when a new waitress changes what the channel overrides or relies on."""
+    assert list(inspect.signature(HTTPChannel._flush_some).parameters) == ["self", "do_close"]
+    assert {"outbufs", "total_outbufs_len"} <= set(HTTPChannel.__init__.__code__.co_names) | set(
+        dir(HTTPChannel)
+    )
+    assert issubclass(ReadOnlyFileBasedBuffer, object)
+    source = inspect.getsource(WSGITask.execute)
+    assert "isinstance(app_iter, ReadOnlyFileBasedBuffer)" in source
+    assert "app_iter.prepare(cl)" in source
+    assert "self.channel.write_soon(app_iter)" in source
+    assert "self.outbufs.append(data)" in inspect.getsource(HTTPChannel.write_soon)
+    assert wasyncore._DISCONNECTED
