@@ -143,6 +143,9 @@ class LoadRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     plan: bool = False
 
 
+Change = Literal["queued", "unchanged", "replaced", "withdrawn", "kept"]
+
+
 class LoadedWorkload(Struct, frozen=True, kw_only=True):
     """``change``: replaced means that it takes the new bytes; kept, that it is gone upstream."""
 
@@ -150,7 +153,7 @@ class LoadedWorkload(Struct, frozen=True, kw_only=True):
     name: str
     pool: str | None
     size: int
-    change: Literal["queued", "unchanged", "replaced", "withdrawn", "kept"]
+    change: Change
     reason: str | None = None
 
 

@@ -45,16 +45,12 @@ class Unit:
         **references: Any,
     ) -> None:
         """Write one line of history."""
-        self.tx.events.insert(
-            at=self.now,
-            kind=kind,
-            text=text,
-            by=by,
-            workload_id=workload.id if workload else None,
-            release_id=workload.release_id if workload else None,
-            machine_id=machine.id if machine else None,
-            **references,
-        )
+        named = {
+            "workload_id": workload.id if workload else None,
+            "release_id": workload.release_id if workload else None,
+            "machine_id": machine.id if machine else None,
+        }
+        self.tx.events.insert(at=self.now, kind=kind, text=text, by=by, **(named | references))
         self.lines.append(f"{text} (by {by})" if by else text)
 
 

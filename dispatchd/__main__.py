@@ -1,0 +1,45 @@
+"""The command `dispatchd`: read the settings, serve, and say in one line why not."""
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+
+from dispatchd import settings
+from dispatchd.daemon import VERSION, Daemon
+from dispatchd.errors import ConfigError, DispatchError
+from dispatchd.services.journal import configure
+
+#: sysexits.h: EX_CONFIG. systemd does not restart on it.
+EX_CONFIG = 78
+
+
+def main() -> None:
+    """Run in the foreground until told to stop."""
+    parser = argparse.ArgumentParser(
+        prog="dispatchd",
+        description="Hands servers that boot over UEFI HTTP their next workload, and files "
+        "their reports as GitHub issues.",
+    )
+    parser.add_argument("--config", type=Path, metavar="PATH", help="the settings, a TOML file")
+    parser.add_argument("--version", action="version", version=f"dispatchd {VERSION}")
+    arguments = parser.parse_args()
+    configure(os.environ, sys.stderr)
+    sys.exit(_run(arguments.config))
+
+
+def _run(config: Path | None) -> int:
+    log = logging.getLogger("dispatchd")
+    try:
+        with Daemon(
+            settings.load(config, os.environ, is_root=os.geteuid() == 0), os.environ
+        ) as daemon:
+            return daemon.serve()
+    except DispatchError as error:
+        log.error("%s%s", error, f" ({error.hint})" if error.hint else "")
+        return EX_CONFIG if isinstance(error, ConfigError) else 1
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,320 @@
+"""The composition: the only file that knows every part. Start-up reads downwards; what is opened is
+on one stack, and shutdown is its mirror.
+"""
+
+import fcntl
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from importlib.metadata import version
+from pathlib import Path
+
+import sdnotify
+
+from dispatchd import wire
+from dispatchd.domain import lifecycle
+from dispatchd.domain.model import Delivery
+from dispatchd.errors import DispatchError, StoreError
+from dispatchd.faces.boot import BootFace
+from dispatchd.faces.control import ControlFace
+from dispatchd.faces.fallbacks import Fallbacks
+from dispatchd.faces.loop import Loop
+from dispatchd.faces.sockets import listen_tcp, listen_unix
+from dispatchd.services.cache import Cache
+from dispatchd.services.catalog import Catalog
+from dispatchd.services.clock import SystemClock
+from dispatchd.services.discovery import Discovery
+from dispatchd.services.dispatcher.asks import PROMISED, Asks
+from dispatchd.services.dispatcher.beacons import Beacons
+from dispatchd.services.dispatcher.deadlines import Overseer
+from dispatchd.services.dispatcher.idle import Idle
+from dispatchd.services.dispatcher.observations import Observations
+from dispatchd.services.dispatcher.operator import Operator
+from dispatchd.services.dispatcher.overview import Overview
+from dispatchd.services.dispatcher.phases import Phases
+from dispatchd.services.dispatcher.unit import Context, Policy
+from dispatchd.services.fetcher import Fetcher
+from dispatchd.services.github import GitHub
+from dispatchd.services.knocks import KnockBook
+from dispatchd.services.network import Endpoint, Neighbours, boot_urls
+from dispatchd.services.outbox import Outbox
+from dispatchd.services.programs import Programs
+from dispatchd.services.token import TokenStore
+from dispatchd.settings import Settings
+from dispatchd.store.store import Store
+
+log = logging.getLogger(__name__)
+
+VERSION = version("dispatchd")
+#: Worker threads and connections of each face. A claim takes milliseconds; bytes need no worker.
+BOOT_THREADS, BOOT_CONNECTIONS = 8, 1000
+CONTROL_THREADS, CONTROL_CONNECTIONS = 4, 100
+#: Seconds that requests in flight may take when dispatchd stops.
+GRACE = 5.0
+#: Seconds between two looks at the counts that systemctl status shows.
+STATUS = 5.0
+
+
+class Daemon:
+    """Every part, opened in order on one stack. Use it as a context, then ``serve``."""
+
+    def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
+        self._settings = settings
+        self._environ = environ
+        self._stack = ExitStack()
+        self._stopping = threading.Event()
+        self._draining = threading.Event()
+        self._crashed = False
+        self._loop = Loop()
+        self._notifier = sdnotify.SystemdNotifier()
+
+    def __enter__(self) -> "Daemon":
+        with self._stack:
+            self._open()
+            self._compose()
+            self._stack = self._stack.pop_all()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stack.close()
+
+    def serve(self) -> int:
+        """Serve both faces until SIGTERM or SIGINT; returns the exit status."""
+        for stop in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(stop, lambda *_: self._stop())
+        self._loop.serve(
+            self._boot.application(),
+            self._listeners,
+            name="boot",
+            threads=BOOT_THREADS,
+            connections=BOOT_CONNECTIONS,
+            on_misfit=self._boot.misfit,
+        )
+        self._loop.serve(
+            self._control.application(),
+            [self._control_socket],
+            name="control",
+            threads=CONTROL_THREADS,
+            connections=CONTROL_CONNECTIONS,
+        )
+        services: dict[str, Callable[[threading.Event], None]] = {
+            "deadlines": self._overseer.run,
+            "observations": self._observations.run,
+            "knocks": self._knocks.run,
+            "fetcher": self._fetcher.run,
+            "catalog": self._catalog.run,
+            "outbox": self._outbox.run,
+            "status": self._report_status,
+        }
+        if self._settings.discovery.enabled:
+            services["discovery"] = self._discovery().run
+        threads = [self._start(name, service) for name, service in services.items()]
+        self._say_hello()
+        self._notifier.notify("READY=1")
+        self._loop.run(drain=self._settings.deadlines.drain, grace=GRACE)
+        self._notifier.notify("STOPPING=1")
+        self._stopping.set()
+        self._wake()
+        for thread in threads:
+            thread.join(GRACE)
+        log.info("stopped")
+        return 1 if self._crashed else 0
+
+    def _open(self) -> None:
+        """What other processes could hold or deny: the directories, the sockets, the database."""
+        settings = self._settings
+        self._stack.enter_context(_locked(settings.state_dir))
+        self._store = Store(settings.database)
+        self._stack.callback(self._store.close)
+        self._listeners = [
+            self._stack.enter_context(listen_tcp(host, port))
+            for host, port in settings.boot.addresses()
+        ]
+        self._control_socket = self._stack.enter_context(listen_unix(settings.socket))
+        self._stack.callback(settings.socket.unlink, missing_ok=True)
+
+    def _compose(self) -> None:
+        settings, store, clock = self._settings, self._store, SystemClock()
+        self._endpoints = [Endpoint.of(listener) for listener in self._listeners]
+        self._tokens = TokenStore(settings.state_dir, self._environ)
+        self._github = GitHub(
+            api_url=settings.github.api_url,
+            token=self._tokens.current,
+            proxy=settings.github.proxy,
+            ca_bundle=settings.github.ca_bundle,
+            version=VERSION,
+            now=clock.now,
+        )
+        cache = Cache(
+            settings.cache_dir, min_free=settings.cache.min_free, max_size=settings.cache.max_size
+        )
+        self._catalog = Catalog(
+            store,
+            cache,
+            self._github,
+            clock,
+            max_tries=settings.queue.attempts,
+            wake=self._wake,
+        )
+        self._fetcher = Fetcher(store, cache, self._github, clock, refresh=self._catalog.refresh)
+        self._outbox = Outbox(
+            store,
+            self._github,
+            self._tokens,
+            clock,
+            spacing=settings.github.issue_spacing,
+            footer=settings.reports.footer,
+        )
+        context = Context(
+            store=store,
+            clock=clock,
+            policy=self._policy(),
+            phases=Phases(clock),
+            has_bytes=lambda sha256: cache.path(sha256) is not None,
+            wake=self._wake,
+        )
+        self._overseer = Overseer(context)
+        self._overview = Overview(
+            context, version=VERSION, urls=self._urls, arrived=self._fetcher.arrived
+        )
+        self._observations = Observations()
+        self._knocks = KnockBook(store)
+        idle = Idle(
+            context,
+            programs=Programs.load(poweroff=settings.poweroff, wait=settings.wait),
+            here=self._here,
+            draining=self._draining.is_set,
+        )
+        self._boot = BootFace(
+            path=settings.boot.path,
+            allow=settings.boot.networks(),
+            clock=clock,
+            asks=Asks(context, idle=idle),
+            beacons=Beacons(context),
+            idle=idle,
+            overview=self._overview,
+            observations=self._observations,
+            phases=context.phases,
+            knocks=self._knocks,
+            cache=cache,
+            neighbours=Neighbours(),
+            fallbacks=Fallbacks(clock, window=PROMISED.total_seconds()),
+        )
+        self._control = ControlFace(
+            overview=self._overview,
+            operator=Operator(context),
+            catalog=self._catalog,
+            log_in=self._log_in,
+        )
+
+    def _policy(self) -> Policy:
+        settings = self._settings
+        names = lifecycle.Deadlines.__slots__
+        return Policy(
+            deadlines=lifecycle.Deadlines(
+                **{name: float(getattr(settings.deadlines, name)) for name in names}
+            ),
+            idle=settings.queue.idle,
+            max_tries=settings.queue.attempts,
+            only_known=settings.boot.machines == "known",
+        )
+
+    def _discovery(self) -> Discovery:
+        return Discovery(
+            port=self._endpoints[0].port,
+            path=self._settings.boot.path,
+            version=VERSION,
+            listens_on=lambda address: any(one.covers(address) for one in self._endpoints),
+        )
+
+    def _log_in(self, token: str) -> wire.TokenAnswer:
+        """Store the token, let what was held leave, and say whose it is."""
+        self._tokens.store(token)
+        self._outbox.release_held()
+        try:
+            return wire.TokenAnswer(login=self._github.login())
+        except DispatchError as error:
+            said = f"{error} ({error.hint})" if error.hint else str(error)
+            return wire.TokenAnswer(login=None, warning=f"stored, but not tried: {said}")
+
+    def _urls(self) -> tuple[str, ...]:
+        return boot_urls(self._endpoints, self._settings.boot.path)
+
+    def _here(self) -> str:
+        """What machines show as our name: the address that people type into their set-up."""
+        urls = self._urls()
+        return urls[0].split("/")[2].rpartition(":")[0] if urls else ""
+
+    def _wake(self) -> None:
+        self._fetcher.wake()
+        self._outbox.wake()
+
+    def _stop(self) -> None:
+        """From a signal: askers wait from now on, and transfers in flight may end."""
+        self._draining.set()
+        self._loop.stop()
+
+    def _start(self, name: str, service: Callable[[threading.Event], None]) -> threading.Thread:
+        def run() -> None:
+            try:
+                service(self._stopping)
+            except BaseException:
+                # Half a daemon helps nobody: systemd starts a whole one.
+                log.exception("the %s thread died: stopping", name)
+                self._crashed = True
+                self._stop()
+
+        thread = threading.Thread(target=run, name=name, daemon=True)
+        thread.start()
+        return thread
+
+    def _report_status(self, stopping: threading.Event) -> None:
+        """Keep the line that `systemctl status` shows up to date."""
+        while not stopping.is_set():
+            with suppress(DispatchError):
+                counts = self._overview.status().counts
+                words = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+                self._notifier.notify(f"STATUS={words or 'nothing loaded'}")
+            stopping.wait(STATUS)
+
+    def _say_hello(self) -> None:
+        settings = self._settings
+        log.info("dispatchd %s, settings from %s", VERSION, settings.source or "the defaults")
+        log.info("state in %s, cache in %s", settings.state_dir, settings.cache_dir)
+        for url in self._urls():
+            log.info("boot URL for the firmware: %s", url)
+        log.info("control socket: %s", settings.socket)
+        token = self._tokens.current()
+        log.info("GitHub: %s", token or "no token yet (dispatchctl login): reports wait here")
+        with self._store.reading() as tx:
+            waiting = tx.outbox.count(Delivery.PENDING) + tx.outbox.count(Delivery.HELD)
+            releases = ", ".join(release.name for release in tx.releases.loaded())
+        log.info("queue: %s; %d reports to deliver", releases or "nothing loaded", waiting)
+
+
+@contextmanager
+def _locked(state_dir: Path) -> Iterator[None]:
+    """Make the state directory ours alone."""
+    try:
+        state_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
+        descriptor = os.open(state_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StoreError(
+            f"cannot use the state directory {state_dir}: {error.strerror}",
+            hint="the user that runs dispatchd must be able to write there, or set state_dir",
+        ) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise StoreError(
+            f"cannot use the state directory {state_dir}: another dispatchd runs on it",
+            hint="stop that one first (systemctl stop dispatchd), or set state_dir",
+        ) from error
+    try:
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""Firmware programs: C sources, and what they were built into."""

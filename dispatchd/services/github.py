@@ -1,0 +1,270 @@
+"""GitHub as dispatchd needs it: releases, assets, issues.
+
+Every call raises Unavailable (try again), Unauthorized, Gone or Refused (a person must act), and
+nothing else of its own; BadRequest where the caller's words cannot be a name. No call repeats
+itself: a second POST is for the caller to decide, who has looked first.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from datetime import datetime
+from types import TracebackType
+from typing import Self, TypeVar
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from dispatchd.errors import BadRequest, Gone, Refused, Unavailable
+from dispatchd.services.github_answers import (
+    AssetAnswer,
+    CommentAnswer,
+    Issue,
+    IssueAnswer,
+    IssueDraft,
+    MilestoneAnswer,
+    ReleaseAnswer,
+    RemoteAsset,
+    RemoteRelease,
+    Repository,
+    RepositoryAnswer,
+    UserAnswer,
+    parse,
+)
+from dispatchd.services.github_download import AssetStream, open_asset
+from dispatchd.services.github_refusals import Asked, refusal
+from dispatchd.services.github_transport import (
+    API_VERSION,
+    Answer,
+    Stream,
+    Token,
+    Transport,
+)
+
+__all__ = [
+    "AssetStream",
+    "GitHub",
+    "Issue",
+    "IssueDraft",
+    "RemoteAsset",
+    "RemoteRelease",
+    "Repository",
+    "Token",
+]
+
+T = TypeVar("T")
+_JSON = {
+    "Accept": "application/vnd.github+json",
+    "X-GitHub-Api-Version": API_VERSION,
+    "Accept-Encoding": "gzip",
+}
+#: Bounds a listing whose links never end.
+_PAGES = 200
+
+
+class GitHub:
+    """A client of one GitHub. Threads may share it. ``timeout`` is (connect, read) in seconds.
+
+    ``token`` is asked at every request. Raises ConfigError where the settings cannot work.
+    """
+
+    def __init__(
+        self,
+        *,
+        api_url: str,
+        token: Callable[[], Token | None],
+        proxy: str,
+        ca_bundle: str,
+        version: str,
+        now: Callable[[], datetime],
+        timeout: tuple[float, float] = (10.0, 30.0),
+    ) -> None:
+        self._now = now
+        self._transport = Transport(
+            api_url=api_url,
+            token=token,
+            proxy=proxy,
+            ca_bundle=ca_bundle,
+            version=version,
+            timeout=timeout,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give up the idle connections."""
+        self._transport.close()
+
+    # --- releases ---------------------------------------------------------------------------------
+
+    def release_by_tag(self, owner: str, repo: str, tag: str) -> RemoteRelease:
+        """Return the published release of exactly that tag; a prerelease counts, a draft not."""
+        asked = self._transport.asked(f"read the release {tag} of {owner}/{repo}")
+        return self._release(asked, f"{self._repo(owner, repo)}/releases/tags/{_segment(tag)}")
+
+    def latest_release(self, owner: str, repo: str) -> RemoteRelease:
+        """Return what GitHub calls the latest release: never a prerelease."""
+        asked = self._transport.asked(f"read the latest release of {owner}/{repo}")
+        return self._release(asked, f"{self._repo(owner, repo)}/releases/latest")
+
+    def _release(self, asked: Asked, url: str) -> RemoteRelease:
+        answer = self._get(asked, url, ReleaseAnswer)
+        if answer.draft:
+            raise Gone(
+                f"cannot {asked.what}: it is a draft", hint="publish the release on GitHub first"
+            )
+        assets = answer.assets
+        # The embedded list has been seen cut at a page's length; 30 divides 90, 100 does not.
+        if assets and (len(assets) % 30 == 0 or len(assets) % 100 == 0):
+            pages = f"{url.rsplit('/releases/', 1)[0]}/releases/{answer.id}/assets?per_page=100"
+            paged = {one.id: one for page in self._pages(asked, pages, AssetAnswer) for one in page}
+            assets = [*({one.id: one for one in assets} | paged).values()]
+        return answer.value(assets)
+
+    def open_asset(
+        self, asset: RemoteAsset, *, offset: int = 0
+    ) -> AbstractContextManager[AssetStream]:
+        """Open an asset for reading from ``offset``; check ``offset`` of what you get.
+
+        With a token by the API, else by the public address, and by the API if that has trouble.
+        Raises Gone where the asset is no more: the release may have been made again.
+        """
+        return open_asset(self._transport, asset, offset=offset, now=self._now)
+
+    # --- who and where ----------------------------------------------------------------------------
+
+    def repository(self, owner: str, repo: str) -> Repository:
+        asked = self._transport.asked(f"look at the repository {owner}/{repo}")
+        return self._get(asked, self._repo(owner, repo), RepositoryAnswer).value()
+
+    def login(self) -> str | None:
+        """Return the account that the token acts as; None without a token, or for an app's."""
+        token = self._transport.token()
+        if token is None or token.value.startswith("ghs_"):
+            return None
+        asked = self._transport.asked("ask whose the token is")
+        return self._get(asked, f"{self._transport.api_url}/user", UserAnswer).login
+
+    # --- issues -----------------------------------------------------------------------------------
+
+    def milestone(self, owner: str, repo: str, title: str) -> int | None:
+        """Return the number of the milestone of exactly that title, an open one first."""
+        asked = self._transport.asked(f"list the milestones of {owner}/{repo}")
+        url = f"{self._repo(owner, repo)}/milestones?state=all&per_page=100"
+        closed = None
+        for page in self._pages(asked, url, MilestoneAnswer):
+            for one in page:
+                if one.title == title and one.state == "open":
+                    return one.number
+                if one.title == title:
+                    closed = one.number
+        return closed
+
+    def find_issue(self, owner: str, repo: str, *, marker: str, since: datetime) -> Issue | None:
+        """Return the newest issue with ``marker`` in its body that was made at ``since`` or later.
+
+        By listing: the search and the label filters lag behind and have made duplicates.
+        """
+        asked = self._transport.asked(f"look for the issue in {owner}/{repo}")
+        query = {
+            "state": "all",
+            "sort": "created",
+            "direction": "desc",
+            "per_page": "100",
+            "since": f"{since:%Y-%m-%dT%H:%M:%SZ}",
+        }
+        url = f"{self._repo(owner, repo)}/issues?{urlencode(query)}"
+        oldest = since.replace(microsecond=0)
+        for page in self._pages(asked, url, IssueAnswer):
+            for one in page:
+                if one.created_at < oldest:
+                    return None
+                if one.pull_request is None and marker in (one.body or ""):
+                    return one.value()
+        return None
+
+    def create_issue(self, owner: str, repo: str, draft: IssueDraft) -> Issue:
+        """Make one issue by one POST. Compare the answer with the draft: without push right GitHub
+        drops labels, assignees and the milestone and says nothing.
+
+        An Unavailable that is ambiguous may have made it: find_issue before trying again.
+        """
+        asked = self._transport.asked(f"file an issue in {owner}/{repo}", writes=True)
+        content: dict[str, object] = {"title": draft.title, "body": draft.body}
+        if draft.labels:
+            content["labels"] = draft.labels
+        if draft.assignees:
+            content["assignees"] = draft.assignees
+        if draft.milestone is not None:
+            content["milestone"] = draft.milestone
+        return self._post(asked, f"{self._repo(owner, repo)}/issues", content, IssueAnswer).value()
+
+    def create_comment(self, owner: str, repo: str, number: int, body: str) -> int:
+        """Add one comment to an issue by one POST, and return its id."""
+        asked = self._transport.asked(f"comment on {owner}/{repo}#{number}", writes=True)
+        url = f"{self._repo(owner, repo)}/issues/{number}/comments"
+        return self._post(asked, url, {"body": body}, CommentAnswer).id
+
+    def comments(self, owner: str, repo: str, number: int) -> list[str]:
+        """Return the bodies of an issue's comments, oldest first."""
+        asked = self._transport.asked(f"read the comments of {owner}/{repo}#{number}")
+        url = f"{self._repo(owner, repo)}/issues/{number}/comments?per_page=100"
+        return [one.body or "" for page in self._pages(asked, url, CommentAnswer) for one in page]
+
+    # --- requests ---------------------------------------------------------------------------------
+
+    def _repo(self, owner: str, repo: str) -> str:
+        return f"{self._transport.api_url}/repos/{_segment(owner)}/{_segment(repo)}"
+
+    def _get(self, asked: Asked, url: str, shape: type[T]) -> T:
+        return parse(self._answer(asked, url).body, shape, asked=asked.what)
+
+    def _pages(self, asked: Asked, url: str, shape: type[T]) -> Iterator[list[T]]:
+        following: str | None = url
+        for _ in range(_PAGES):
+            if following is None:
+                return
+            answer = self._answer(asked, following)
+            yield parse(answer.body, list[shape], asked=asked.what)  # type: ignore[valid-type]
+            following = answer.next_url
+        raise Unavailable(f"cannot {asked.what}: the list has more than {_PAGES} pages")
+
+    def _answer(self, asked: Asked, url: str) -> Answer:
+        return self._checked(asked, self._transport.api(asked, "GET", url, headers=_JSON), 200)
+
+    def _post(self, asked: Asked, url: str, content: dict[str, object], shape: type[T]) -> T:
+        try:
+            body = msgspec.json.encode(content)
+        except UnicodeEncodeError as error:
+            raise Refused(f"cannot {asked.what}: its text is no valid Unicode") from error
+        headers = {**_JSON, "Content-Type": "application/json; charset=utf-8"}
+        stream = self._transport.api(asked, "POST", url, headers=headers, body=body)
+        answer = self._checked(asked, stream, 201)
+        return parse(answer.body, shape, asked=asked.what, ambiguous=True)
+
+    def _checked(self, asked: Asked, stream: Stream, hoped: int) -> Answer:
+        try:
+            answer = stream.answer()
+        finally:
+            stream.close()
+        if answer.status != hoped:
+            raise refusal(asked, answer.status, answer.headers, answer.body, self._now())
+        return answer
+
+
+def _segment(value: str) -> str:
+    """Return ``value`` as one segment of a path; a slash becomes %2F, as GitHub wants it."""
+    if not value or value in (".", ".."):
+        raise BadRequest(f"cannot ask GitHub for {value!r}: that is no name")
+    try:
+        return quote(value, safe="")
+    except UnicodeEncodeError as error:
+        raise BadRequest(f"cannot ask GitHub for {value!r}: that is no valid Unicode") from error

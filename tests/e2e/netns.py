@@ -1,0 +1,130 @@
+"""A network of our own to test in: Linux network namespaces joined by cables (veth pairs)."""
+
+import ctypes
+import os
+import secrets
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_CLONE_NEWNET = 0x40000000
+_PATIENCE = 10.0
+
+
+class Namespace:
+    """One network namespace with loopback up, while entered. Needs root.
+
+    Leaving kills what was started in it and deletes it with its interfaces.
+    """
+
+    def __init__(self, label: str) -> None:
+        self.name = f"dispatch-{label}-{secrets.token_hex(4)}"
+        self._started: list[subprocess.Popen[str]] = []
+
+    def __enter__(self) -> Self:
+        _ip("netns", "add", self.name)
+        try:
+            self.ip("link", "set", "lo", "up")
+        except BaseException:
+            _ip("netns", "delete", self.name)
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for process in self._started:
+            # Its whole session: what it started must not keep the namespace alive.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+        _ip("netns", "delete", self.name)
+
+    def ip(self, *arguments: str) -> str:
+        """Run ip(8) on this namespace and return its output."""
+        return _ip("-netns", self.name, *arguments)
+
+    def cable(self, interface: str, to: "Namespace", far: str) -> None:
+        """Join ``interface`` here to ``far`` in the other namespace; both ends are up."""
+        self.ip("link", "add", interface, "type", "veth", "peer", "name", far, "netns", to.name)
+        self.ip("link", "set", interface, "up")
+        to.ip("link", "set", far, "up")
+
+    def bridge(self, interface: str, *ports: str) -> None:
+        """Make a bridge of the interfaces; it is up."""
+        self.ip("link", "add", interface, "type", "bridge")
+        for port in ports:
+            self.ip("link", "set", port, "master", interface)
+        self.ip("link", "set", interface, "up")
+
+    def address(self, interface: str, *addresses: str) -> None:
+        """Give an interface addresses, as ``10.0.0.1/24``; IPv6 ones can be used at once."""
+        for address in addresses:
+            unchecked = ("nodad",) if ":" in address else ()
+            self.ip("address", "add", address, "dev", interface, *unchecked)
+
+    def mac(self, interface: str) -> str:
+        """The MAC of an interface."""
+        return self.run("cat", f"/sys/class/net/{interface}/address").strip()
+
+    def run(self, *command: str, environ: dict[str, str] | None = None) -> str:
+        """Run a command in here to its end and return its output; raises where it fails."""
+        return subprocess.run(
+            ["ip", "netns", "exec", self.name, *command],
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=_PATIENCE,
+            env=os.environ | (environ or {}),
+        ).stdout
+
+    def start(self, *command: str, environ: dict[str, str] | None = None) -> subprocess.Popen[str]:
+        """Start a command in here, as the leader of a session; output goes to its ``stdout``."""
+        process = subprocess.Popen(
+            ["ip", "netns", "exec", self.name, *command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=os.environ | (environ or {}),
+            start_new_session=True,
+        )
+        self._started.append(process)
+        return process
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """Let this thread, and the threads it starts meanwhile, live in here.
+
+        A socket belongs for good to the namespace it was made in.
+        """
+        with Path("/proc/thread-self/ns/net").open() as home:
+            with Path(f"/run/netns/{self.name}").open() as here:
+                _enter(here.fileno())
+            try:
+                yield
+            finally:
+                _enter(home.fileno())
+
+
+def _enter(descriptor: int) -> None:
+    if _libc.setns(descriptor, _CLONE_NEWNET) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+
+
+def _ip(*arguments: str) -> str:
+    result = subprocess.run(
+        ["ip", *arguments], capture_output=True, text=True, timeout=_PATIENCE, check=False
+    )
+    if result.returncode != 0:
+        raise OSError(f"cannot run ip {' '.join(arguments)}: {result.stderr.strip()}")
+    return result.stdout
