@@ -3,7 +3,7 @@
 import tempfile
 from pathlib import Path
 
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -168,10 +168,5 @@ class QueueMachine(RuleBasedStateMachine):
         assert label in labels
 
 
-QueueMachine.TestCase.settings = settings(
-    max_examples=60,
-    stateful_step_count=40,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+QueueMachine.TestCase.settings = settings(stateful_step_count=40)
 TestQueueMachine = QueueMachine.TestCase
