@@ -1,0 +1,123 @@
+"""dispatchd and dispatchctl as real processes, on directories of their own."""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from tests.eventually import eventually
+
+BIN = Path(sys.executable).parent
+
+
+class RunningDaemon:
+    """One dispatchd. ``settings`` is TOML that is added to the paths and the listening address."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        listen: str = "127.0.0.1:0",
+        settings: str = "",
+        environ: dict[str, str] | None = None,
+        programs: Path = BIN,
+        prefix: tuple[str, ...] = (),
+    ) -> None:
+        self.directory = directory
+        self.socket = directory / "control.sock"
+        self._programs = programs
+        self._prefix = prefix
+        self._environ = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "HOME": str(directory)}
+        self._environ |= environ or {}
+        self._process: subprocess.Popen[str] | None = None
+        self.log: list[str] = []
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "dispatchd.toml").write_text(
+            f'state_dir = "{directory}/state"\ncache_dir = "{directory}/cache"\n'
+            f'[boot]\nlisten = "{listen}"\n[control]\nsocket = "{self.socket}"\n'
+            f'[cache]\nmin_free = "1MiB"\n{settings}'
+        )
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self.stop()
+
+    def start(self) -> None:
+        """Start it, and wait until it serves. ``log`` begins anew."""
+        self.log = []
+        self._process = subprocess.Popen(
+            [
+                *self._prefix,
+                str(self._programs / "dispatchd"),
+                "--config",
+                str(self.directory / "dispatchd.toml"),
+            ],
+            stderr=subprocess.PIPE,
+            text=True,
+            env=self._environ,
+        )
+        threading.Thread(target=self._read, args=[self._process], daemon=True).start()
+        eventually(lambda: self._is_up() or self._has_ended(), within=20)
+        assert not self._has_ended(), "\n".join(self.log)
+
+    def stop(self) -> int:
+        """Stop it as systemd does; its exit status."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        return self._process.wait(60)
+
+    def kill(self) -> None:
+        """Kill it, as a power cut would."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(60)
+
+    def ctl(self, *words: str, status: int = 0, stdin: str = "") -> str:
+        """Run dispatchctl; what it printed."""
+        done = subprocess.run(
+            [str(self._programs / "dispatchctl"), "--socket", str(self.socket), *words],
+            capture_output=True,
+            text=True,
+            env=self._environ,
+            input=stdin,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == status, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def status(self) -> dict[str, Any]:
+        answer: dict[str, Any] = json.loads(self.ctl("status", "--json"))
+        return answer
+
+    @property
+    def port(self) -> int:
+        return int(self.status()["url"].split("/")[2].rpartition(":")[2])
+
+    def states(self) -> list[str]:
+        return [workload["state"] for workload in self.status()["workloads"]]
+
+    def _is_up(self) -> bool:
+        return any("queue:" in line for line in self.log) and self.socket.exists()
+
+    def _has_ended(self) -> bool:
+        return self._process is not None and self._process.poll() is not None
+
+    def _read(self, process: subprocess.Popen[str]) -> None:
+        assert process.stderr is not None
+        for line in process.stderr:
+            self.log.append(line.rstrip("\n"))
+        process.stderr.close()

@@ -1,0 +1,285 @@
+"""The boot port as firmware and the beacon speak to it, byte for byte, through a real daemon."""
+
+import hashlib
+import http.client
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.daemon import RunningDaemon
+from tests.eventually import eventually
+
+QUIET = "[discovery]\nenabled = false\n"
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[RunningDaemon]:
+    with RunningDaemon(tmp_path / "dispatchd", settings=QUIET) as daemon:
+        yield daemon
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> bytes:
+    content = os.urandom(300_000)
+    directory = tmp_path / "images"
+    directory.mkdir()
+    (directory / "a.efi").write_bytes(content)
+    (directory / "b.iso").write_bytes(content[:1000])
+    return content
+
+
+def ask(
+    daemon: RunningDaemon,
+    method: str,
+    path: str = "/dispatch",
+    body: bytes | None = None,
+    source: str = "127.0.0.1",
+    **headers: str,
+) -> tuple[http.client.HTTPResponse, bytes]:
+    connection = http.client.HTTPConnection(
+        "127.0.0.1", daemon.port, timeout=30, source_address=(source, 0)
+    )
+    spoken = {"User-Agent": "UefiHttpBoot/1.0", "Accept": "*/*"}
+    spoken |= {name.replace("_", "-"): value for name, value in headers.items()}
+    connection.request(method, path, body, spoken)
+    answer = connection.getresponse()
+    data = answer.read()
+    connection.close()
+    return answer, data
+
+
+def load(daemon: RunningDaemon, tmp_path: Path) -> None:
+    daemon.ctl("load", "--dir", str(tmp_path / "images"))
+
+
+def test_head_and_get_on_one_connection_give_the_same(
+    tmp_path: Path, daemon: RunningDaemon, image: bytes
+) -> None:
+    load(daemon, tmp_path)
+    request = b" /dispatch HTTP/1.1\r\nHost: 10.0.2.2\r\nAccept: */*\r\n"
+    request += b"User-Agent: UefiHttpBoot/1.0\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", daemon.port), timeout=30) as firmware:
+        firmware.sendall(b"HEAD" + request)
+        announced = b""
+        while b"\r\n\r\n" not in announced:
+            announced += firmware.recv(65536)
+        lines = announced.split(b"\r\n")
+        assert lines[0] == b"HTTP/1.1 200 OK"
+        assert lines[1] == b"Content-Length: 300000"
+        assert b"Content-Type: application/efi" in lines
+        etag = hashlib.sha256(image).hexdigest().encode()
+        assert [line for line in lines if line.lower() == b'etag: "' + etag + b'"']
+        assert b"accept-ranges" not in announced.lower()
+        assert b"connection" not in announced.lower()
+        firmware.sendall(b"GET" + request)
+        received = b""
+        while len(received.partition(b"\r\n\r\n")[2]) < len(image):
+            received += firmware.recv(1 << 20)
+        head, _, body = received.partition(b"\r\n\r\n")
+        assert body == image
+        assert head.split(b"\r\n")[1:] == [line for line in lines if line][1:]
+
+
+def test_a_resumed_download_gets_the_rest_and_a_changed_one_412(
+    tmp_path: Path, daemon: RunningDaemon, image: bytes
+) -> None:
+    load(daemon, tmp_path)
+    announced, _ = ask(daemon, "HEAD")
+    etag = announced.getheader("ETag") or ""
+    answer, body = ask(daemon, "GET", Range="bytes=1000-299999", If_Match=etag)
+    assert answer.status == 206
+    assert answer.getheader("Content-Range") == "bytes 1000-299999/300000"
+    assert answer.getheader("ETag") == etag
+    assert answer.getheader("Content-Type") == "application/efi"
+    assert body == image[1000:]
+    assert ask(daemon, "GET", Range="bytes=-10")[1] == image[-10:]
+    assert ask(daemon, "GET", Range="bytes=1000-", If_Match='"other"')[0].status == 412
+    assert ask(daemon, "GET", Range="bytes=300000-")[0].status == 416
+    assert ask(daemon, "GET", Range="bytes=0-1,5-6")[1] == image
+    past = "Thu, 01 Jan 1970 00:00:00 GMT"
+    assert ask(daemon, "GET", Range="bytes=1-", If_Unmodified_Since=past)[0].status == 412
+    assert ask(daemon, "GET", Range="bytes=1-", If_Range='"other"')[0].status == 200
+
+
+def test_the_beacon_is_understood_as_it_speaks(
+    tmp_path: Path, daemon: RunningDaemon, image: bytes
+) -> None:
+    load(daemon, tmp_path)
+    assert ask(daemon, "POST", body=b"")[0].status == 417
+    assert ask(daemon, "PUT", body=b'{"title":"too early"}')[0].status == 417
+    ask(daemon, "HEAD")
+    ask(daemon, "GET")
+    assert ask(daemon, "POST", body=b"")[0].status == 200
+    # serde leaves out empty lists and an absent body.
+    sent = b'{"title":"ubuntu 25.10","labels":["proc-7003"],"milestone":"c3.0.0-0"}'
+    answer, body = ask(daemon, "PUT", body=sent, Content_Type="application/json")
+    assert (answer.status, body) == (200, b"")
+    assert ask(daemon, "PUT", body=sent)[0].status == 200
+    (report,) = daemon.status()["workloads"][0]["reports"]
+    assert (report["title"], report["state"]) == ("ubuntu 25.10", "kept")
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 400),
+        (b"not json", 400),
+        (b'{"title": 5}', 400),
+        (b'{"body": "no title"}', 400),
+        (b'{"title": "\xff"}', 400),
+        (b'{"title": "x", "labels": [1]}', 400),
+        (b'{"title": "x", "more": ' + b"[" * 5000 + b"]" * 5000 + b"}", 400),
+        (b'{"title": "x", "body": "' + b"y" * 4_194_304 + b'"}', 413),
+        (b'{"title": "", "body": null, "assignees": null, "unknown": 1}', 200),
+    ],
+)
+def test_a_report_that_is_none_is_refused_and_kept(
+    tmp_path: Path, daemon: RunningDaemon, image: bytes, body: bytes, status: int
+) -> None:
+    load(daemon, tmp_path)
+    ask(daemon, "GET")
+    answer, said = ask(daemon, "PUT", body=body)
+    assert (answer.status, said) == (status, b"")
+    kept = daemon.ctl("reports")
+    assert ("Unclaimed" in kept) == (status != 200)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/dispatch/",
+        "/dispatch.efi",
+        "/DISPATCH.EFI".replace("DISPATCH", "dispatch"),
+        "/dispatch//epyc-07",
+        "/dispatch/EPYC-07.iso",
+        "/dispatch?x.efi",
+        "/dispatch/epyc-07/?a=b",
+    ],
+)
+def test_every_way_of_writing_the_path_boots(daemon: RunningDaemon, path: str) -> None:
+    for method in ("HEAD", "GET"):
+        assert ask(daemon, method, path)[0].status == 200
+    assert ask(daemon, "POST", path, body=b"")[0].status == 417
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/grubx64.efi",
+        "/dispatch/grubx64.efi",
+        "/dispatch/shimx64.efi",
+        "/dispatch/revocations_sbat.efi",
+        "/dispatch/mmx64.efi",
+        "/dispatch/a/b",
+        "/dispatch/../etc/passwd",
+        "/dispatch/%00",
+        "/dispatch/-x",
+        "/dispatch/" + "x" * 65536,
+    ],
+)
+def test_every_other_path_is_not_found_and_changes_nothing(
+    tmp_path: Path, daemon: RunningDaemon, image: bytes, path: str
+) -> None:
+    load(daemon, tmp_path)
+    answer, body = ask(daemon, "GET", path)
+    assert (answer.status, body, answer.getheader("Content-Length")) == (404, b"", "0")
+    assert daemon.states() == ["unassigned", "unassigned"]
+
+
+def test_other_methods_are_not_allowed(daemon: RunningDaemon) -> None:
+    for method in ("DELETE", "OPTIONS", "PATCH", "BREW"):
+        answer, _ = ask(daemon, method)
+        assert (answer.status, answer.getheader("Allow")) == (405, "GET, HEAD, POST, PUT")
+        assert ask(daemon, method, "/elsewhere")[0].status == 404
+
+
+def test_people_and_programs_get_a_page_that_claims_nothing(
+    tmp_path: Path, daemon: RunningDaemon, image: bytes
+) -> None:
+    load(daemon, tmp_path)
+    browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+    answer, body = ask(daemon, "GET", Accept=browser)
+    assert (answer.getheader("Content-Type") or "").startswith("text/html")
+    assert b"a.efi" in body
+    answer, body = ask(daemon, "GET", Accept="application/json")
+    assert answer.getheader("Content-Type") == "application/json"
+    assert b'"counts"' in body
+    assert daemon.states() == ["unassigned", "unassigned"]
+
+
+def test_an_acknowledged_report_and_a_heads_promise_survive_a_power_cut(
+    tmp_path: Path, daemon: RunningDaemon, image: bytes
+) -> None:
+    load(daemon, tmp_path)
+    ask(daemon, "HEAD", "/dispatch/one")
+    ask(daemon, "GET", "/dispatch/one")
+    assert ask(daemon, "PUT", "/dispatch/one", body=b'{"title":"kept"}')[0].status == 200
+    promised, _ = ask(daemon, "HEAD", "/dispatch/two")
+    daemon.kill()
+    daemon.start()
+    answer, body = ask(daemon, "GET", "/dispatch/two")
+    assert answer.getheader("ETag") == promised.getheader("ETag")
+    assert body == image[:1000]
+    reports = [row["reports"] for row in daemon.status()["workloads"]]
+    assert [report["title"] for report in reports[0]] == ["kept"]
+
+
+def test_stopping_is_clean_and_a_dead_socket_is_replaced(daemon: RunningDaemon) -> None:
+    assert daemon.stop() == 0
+    assert daemon.log[-1].endswith("stopped")
+    daemon.start()
+    daemon.kill()
+    assert daemon.socket.exists()
+    daemon.start()
+    assert daemon.status()["counts"]["unassigned"] == 0
+
+
+def test_a_second_daemon_on_the_same_state_or_socket_or_port_is_refused(
+    tmp_path: Path, daemon: RunningDaemon
+) -> None:
+    with pytest.raises(AssertionError, match="another dispatchd runs on it"):
+        RunningDaemon(daemon.directory, settings=QUIET).start()
+    other = RunningDaemon(tmp_path / "other", listen=f"127.0.0.1:{daemon.port}", settings=QUIET)
+    with pytest.raises(AssertionError, match=r"the port is in use by \S+ \(pid \d+\)"):
+        other.start()
+    (daemon.directory / "state/lock").unlink()
+    with pytest.raises(AssertionError, match="a dispatchd answers there already"):
+        RunningDaemon(daemon.directory, settings=QUIET).start()
+    assert daemon.status()["paused"] is False
+
+
+def test_wrong_settings_end_with_78_and_name_file_key_and_reason(tmp_path: Path) -> None:
+    daemon = RunningDaemon(tmp_path, settings="[boot2]\nlisten = 1\n")
+    with pytest.raises(AssertionError, match=r"dispatchd\.toml: boot2: unknown key"):
+        daemon.start()
+    assert daemon._process is not None
+    assert daemon._process.wait() == 78
+
+
+def test_a_damaged_database_is_told_in_one_line(tmp_path: Path) -> None:
+    daemon = RunningDaemon(tmp_path, settings=QUIET)
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state/dispatchd.db").write_bytes(b"no database" * 1000)
+    with pytest.raises(AssertionError, match="cannot open the database"):
+        daemon.start()
+    assert daemon._process is not None
+    assert daemon._process.wait() == 1
+    assert len(daemon.log) == 1
+
+
+def test_sigint_stops_it_too(daemon: RunningDaemon) -> None:
+    assert daemon._process is not None
+    daemon._process.send_signal(signal.SIGINT)
+    assert daemon._process.wait(30) == 0
+
+
+def test_a_knock_is_remembered_even_when_it_was_a_tls_hello(daemon: RunningDaemon) -> None:
+    with socket.create_connection(("127.0.0.1", daemon.port), timeout=30) as firmware:
+        firmware.sendall(b"\x16\x03\x01\x00\x10")
+        assert firmware.recv(10) == b""
+    eventually(lambda: (daemon.status()["knock"] or {}).get("request") == "tls hello")

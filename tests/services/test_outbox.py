@@ -1,0 +1,249 @@
+"""The outbox against the stand-in GitHub: one issue per report, whatever goes wrong on the way."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dispatchd.domain.issue import marker
+from dispatchd.domain.model import Delivery, OutboxEntry
+from dispatchd.services.dispatcher.beacons import Content
+from dispatchd.services.github import Token
+from dispatchd.services.outbox import HELD, LOOKS, Outbox
+from tests.dispatcher.lab import HandClock, PlayedMachine
+from tests.dispatcher.lab import Lab as QueueLab
+from tests.github_standin.faults import Fault, says
+from tests.services.github_world import SECRET, Lab, running_lab
+
+ISSUES = "/repos/AMDEPYC/sev-certify/issues"
+
+
+class Bench:
+    """A queue with a report on its way, and a GitHub to file it on."""
+
+    def __init__(self, directory: Path, world: Lab) -> None:
+        self.world = world
+        self.queue = QueueLab(directory)
+        self.outbox = self.open()
+        (self.workload_id,) = self.queue.load("host-a.efi")
+        with self.queue.store.writing() as tx:
+            tx.releases.update(1, report_to="AMDEPYC/sev-certify", filing=True)
+        self.machine = PlayedMachine(self.queue, name="epyc-07")
+        self.machine.download()
+
+    def open(self) -> Outbox:
+        """An outbox as after a start of dispatchd."""
+        return Outbox(
+            self.queue.store,
+            self.world.github,
+            self,
+            self.queue.clock,
+            spacing=0,
+            footer=True,
+        )
+
+    def current(self) -> Token | None:
+        return self.world.token
+
+    @property
+    def clock(self) -> HandClock:
+        return self.queue.clock
+
+    def report(self, title: str = "ubuntu 25.10", **more: object) -> None:
+        content = Content(title=title, **more)  # type: ignore[arg-type]
+        self.queue.beacons.report(self.machine.caller, content)
+
+    def deliver(self, *, patience: float = 3600) -> None:
+        """Step until nothing is due any more within the patience, in seconds."""
+        until = self.clock.monotonic() + patience
+        while self.clock.monotonic() < until:
+            if not self.outbox.step():
+                self.clock.advance(10)
+
+    def entries(self) -> list[OutboxEntry]:
+        with self.queue.store.reading() as tx:
+            return [entry for _, entry in tx.reports.latest(100)]
+
+    @property
+    def entry(self) -> OutboxEntry:
+        (entry,) = self.entries()
+        return entry
+
+    @property
+    def issues(self) -> list[str]:
+        return [issue.title for issue in self.world.repository.issues]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    with running_lab() as world:
+        bench = Bench(tmp_path, world)
+        yield bench
+        bench.queue.store.close()
+
+
+def test_a_report_becomes_one_issue_with_all_that_it_said(bench: Bench) -> None:
+    bench.world.repository.milestone("c3.0.0-0")
+    bench.world.repository.assignable.add("alice")
+    bench.report(
+        body="it **works**",
+        labels=("certificate", "proc-7003"),
+        assignees=("alice",),
+        milestone="c3.0.0-0",
+    )
+    bench.deliver(patience=60)
+    (issue,) = bench.world.repository.issues
+    assert issue.title == "ubuntu 25.10"
+    assert issue.labels == ["certificate", "proc-7003"]
+    assert issue.assignees == ["alice"]
+    assert issue.milestone is not None
+    assert issue.milestone.title == "c3.0.0-0"
+    body = issue.body or ""
+    assert body.startswith(marker(bench.entry.report_id))
+    assert "it **works**" in body
+    assert "`host-a.efi`" in body
+    assert "epyc-07" in body
+    assert "10.0.0.7" not in body
+    assert bench.entry.state is Delivery.FILED
+    assert bench.entry.url.endswith(f"/{issue.number}")
+    assert bench.entry.warning == ""
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(commit=True, reset=True),
+        Fault(status=502, commit=True),
+        Fault(status=502),
+        Fault(reset=True),
+        says(429, "too many requests"),
+        says(403, "You have exceeded a secondary rate limit", {"Retry-After": "60"}),
+        says(503, "unavailable"),
+    ],
+    ids=["reset-after", "502-after", "502", "reset", "429", "secondary", "503"],
+)
+def test_whatever_becomes_of_the_post_there_is_one_issue_in_the_end(
+    bench: Bench, fault: Fault
+) -> None:
+    bench.world.standin.faults.next("POST", ISSUES, fault)
+    bench.report()
+    bench.deliver(patience=1800)
+    assert bench.issues == ["ubuntu 25.10"]
+    assert bench.entry.state is Delivery.FILED
+
+
+def test_a_crash_between_the_post_and_its_answer_files_nothing_twice(bench: Bench) -> None:
+    bench.report()
+    with bench.queue.store.writing() as tx:
+        tx.outbox.swap(bench.entry, posting_at=bench.clock.now())
+    bench.outbox = bench.open()
+    for _ in range(LOOKS - 1):
+        assert bench.outbox.step()
+        assert bench.issues == []
+        bench.clock.advance(15)
+    bench.deliver(patience=120)
+    assert bench.issues == ["ubuntu 25.10"]
+
+
+def test_an_issue_that_was_made_before_the_crash_is_found(bench: Bench) -> None:
+    bench.report()
+    bench.deliver(patience=30)
+    filed = bench.entry
+    with bench.queue.store.writing() as tx:
+        tx.outbox.swap(filed, state=Delivery.PENDING, url="")
+    bench.outbox = bench.open()
+    bench.deliver(patience=60)
+    assert bench.issues == ["ubuntu 25.10"]
+    assert bench.entry.url == filed.url
+
+
+def test_without_a_token_reports_are_held_until_there_is_one(bench: Bench) -> None:
+    bench.world.token = None
+    bench.report()
+    bench.deliver(patience=60)
+    assert bench.entry.state is Delivery.HELD
+    assert "dispatchctl login" in bench.entry.error
+    assert any("held" in line for line in bench.queue.overview.status().attention)
+    bench.world.token = Token(value=SECRET, source="login")
+    assert bench.outbox.release_held() == 1
+    bench.deliver(patience=60)
+    assert bench.issues == ["ubuntu 25.10"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (says(401, "Bad credentials"), "login"),
+        (says(403, "Resource not accessible by personal access token"), "Issues"),
+        (says(410, "Issues are disabled for this repo"), "issues"),
+        (says(404, "Not Found"), "AMDEPYC/sev-certify"),
+    ],
+    ids=["401", "403", "410", "404"],
+)
+def test_what_a_person_must_mend_is_held_with_the_remedy(
+    bench: Bench, fault: Fault, said: str
+) -> None:
+    bench.world.standin.faults.next("POST", ISSUES, fault)
+    bench.report()
+    bench.deliver(patience=60)
+    assert bench.entry.state is Delivery.HELD
+    assert said in bench.entry.error
+    bench.clock.advance(HELD.total_seconds())
+    bench.outbox.release_held()
+    bench.deliver(patience=60)
+    assert bench.issues == ["ubuntu 25.10"]
+
+
+def test_an_unknown_assignee_and_milestone_are_left_out_and_the_issue_says_so(
+    bench: Bench,
+) -> None:
+    bench.report(assignees=("nobody",), milestone="c9.9", labels=("certificate",))
+    bench.deliver(patience=60)
+    (issue,) = bench.world.repository.issues
+    assert issue.labels == ["certificate"]
+    assert "> milestone:" in (issue.body or "")
+    assert "> assignees:" in (issue.body or "")
+    assert bench.entry.state is Delivery.FILED
+    assert "assignees" in bench.entry.warning
+
+
+def test_what_github_drops_silently_becomes_a_warning(bench: Bench) -> None:
+    bench.world.standin.token(SECRET, push=False)
+    bench.world.repository.milestone("c3.0")
+    bench.report(labels=("certificate",), milestone="c3.0")
+    bench.deliver(patience=60)
+    assert bench.entry.state is Delivery.FILED
+    assert "certificate" in bench.entry.warning
+    assert "milestone" in bench.entry.warning
+
+
+def test_a_report_that_is_refused_stays_here_and_blocks_nobody(bench: Bench) -> None:
+    refused = says(422, "Validation Failed", errors=[{"code": "custom", "message": "no"}])
+    bench.world.standin.faults.next("POST", ISSUES, refused)
+    bench.report("one")
+    bench.report("two")
+    bench.deliver(patience=60)
+    assert sorted(entry.state for entry in bench.entries()) == [
+        Delivery.FILED,
+        Delivery.REFUSED,
+    ]
+    assert len(bench.issues) == 1
+
+
+def test_a_log_too_long_keeps_its_head_and_its_tail(bench: Bench) -> None:
+    bench.report(body="```\nhead\n" + "é" * 200_000 + "\ntail\n```")
+    bench.deliver(patience=60)
+    (issue,) = bench.world.repository.issues
+    body = issue.body or ""
+    assert len(body) <= 65_536
+    assert "head" in body
+    assert "tail" in body
+    assert "characters left out" in body
+
+
+def test_a_token_never_reaches_an_issue(bench: Bench) -> None:
+    bench.report(title=f"leak {SECRET}", body=f"export TOKEN={SECRET}\x00")
+    bench.deliver(patience=60)
+    (issue,) = bench.world.repository.issues
+    assert SECRET not in issue.title + (issue.body or "")
+    assert "\x00" not in (issue.body or "")
