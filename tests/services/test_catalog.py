@@ -1,0 +1,247 @@
+"""Loading: from the stand-in GitHub and from a directory, into the queue and the cache."""
+
+import os
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from dispatchd import wire
+from dispatchd.domain.model import Arrival, State
+from dispatchd.errors import BadRequest, Gone, Refused
+from dispatchd.services.cache import Cache
+from dispatchd.services.catalog import Catalog
+from dispatchd.services.fetcher import Fetcher
+from dispatchd.store.store import Store
+from tests.dispatcher.lab import HandClock
+from tests.github_standin.faults import Fault, says
+from tests.services.github_world import NOW, Lab, running_lab
+
+MARKED = "application/vnd.dispatch+efi"
+LONG_AGO = NOW - timedelta(days=1)
+
+
+class Bench:
+    """A catalog on a real database and cache."""
+
+    def __init__(self, directory: Path, world: Lab) -> None:
+        self.world = world
+        self.clock = HandClock()
+        self.store = Store(f"sqlite:///{directory}/dispatchd.db")
+        self.cache = Cache(directory / "cache", min_free=0, max_size=1 << 40)
+        self.catalog = Catalog(
+            self.store, self.cache, world.github, self.clock, max_tries=2, wake=lambda: None
+        )
+        self.fetcher = Fetcher(
+            self.store, self.cache, world.github, self.clock, refresh=self.catalog.refresh
+        )
+
+    def load(self, tag: str = "devel", **more: object) -> wire.LoadAnswer:
+        request = wire.LoadRequest(owner="AMDEPYC", repo="sev-certify", tag=tag, **more)  # type: ignore[arg-type]
+        return self.catalog.load(request, by="alice")
+
+    def fetch(self) -> None:
+        for asset in self.fetcher.due():
+            self.fetcher.fetch(asset)
+
+    def arrivals(self) -> list[Arrival]:
+        with self.store.reading() as tx:
+            return [asset.arrival for asset in tx.assets.all().values()]
+
+    def states(self) -> list[State]:
+        with self.store.reading() as tx:
+            return [workload.state for workload in tx.workloads.shown()]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    with running_lab() as world:
+        bench = Bench(tmp_path, world)
+        yield bench
+        bench.store.close()
+
+
+def test_marked_assets_of_a_prerelease_are_queued_and_fetched_once(bench: Bench) -> None:
+    release = bench.world.repository.release("devel", prerelease=True)
+    release.asset("host-a.efi", b"a" * 1000)
+    release.asset("guest.efi", b"g", content_type="application/octet-stream")
+    answer = bench.load(pools=["7003", "9004"])
+    assert [(one.name, one.pool, one.change) for one in answer.workloads] == [
+        ("host-a.efi", "7003", "queued"),
+        ("host-a.efi", "9004", "queued"),
+    ]
+    assert (answer.report_to, answer.login) == ("AMDEPYC/sev-certify", "lab-bot")
+    bench.fetch()
+    assert bench.arrivals() == [Arrival.WHOLE]
+    assert len(bench.world.standin.received("GET", port="store")) == 1
+
+
+def test_more_assets_than_a_page_are_all_queued(bench: Bench) -> None:
+    release = bench.world.repository.release("devel")
+    for number in range(45):
+        release.asset(f"host-{number:02}.efi", b"x")
+    bench.world.standin.embedded_assets = 30
+    assert len(bench.load().workloads) == 45
+
+
+def test_a_plan_writes_nothing(bench: Bench) -> None:
+    bench.world.repository.release("devel").asset("host-a.efi", b"a")
+    assert [one.change for one in bench.load(plan=True).workloads] == ["queued"]
+    assert bench.states() == []
+
+
+def test_loading_again_changes_nothing(bench: Bench) -> None:
+    bench.world.repository.release("devel").asset("host-a.efi", b"a")
+    bench.load()
+    assert [one.change for one in bench.load().workloads] == ["unchanged"]
+    assert bench.states() == [State.UNASSIGNED]
+
+
+def test_an_untried_workload_takes_new_bytes_and_a_tried_one_keeps_its_own(bench: Bench) -> None:
+    release = bench.world.repository.release("devel")
+    release.asset("host-a.efi", b"old a")
+    release.asset("host-b.efi", b"old b")
+    bench.load()
+    with bench.store.writing() as tx:
+        tried = next(one for one in tx.workloads.shown() if one.name == "host-b.efi")
+        machine = tx.machines.insert(at=bench.clock.now())
+        tx.attempts.insert(workload=tried, machine_id=machine.id, at=bench.clock.now())
+    again = bench.world.repository.release("devel")
+    again.asset("host-a.efi", b"new a")
+    again.asset("host-b.efi", b"new b")
+    changes = {one.name: one.change for one in bench.load().workloads}
+    assert changes == {"host-a.efi": "replaced", "host-b.efi": "queued"}
+    with bench.store.reading() as tx:
+        assert len([one for one in tx.workloads.shown() if one.name == "host-b.efi"]) == 2
+
+
+def test_what_is_gone_runs_on_from_the_cache_or_is_withdrawn(bench: Bench) -> None:
+    release = bench.world.repository.release("devel", published_at=LONG_AGO)
+    release.asset("host-a.efi", b"a")
+    bench.load()
+    bench.fetch()
+    release.asset("host-b.efi", b"b")
+    bench.load()
+    again = bench.world.repository.release("devel", published_at=LONG_AGO)
+    again.asset("host-c.efi", b"c")
+    changes = {one.name: one.change for one in bench.load().workloads}
+    assert changes == {"host-c.efi": "queued", "host-a.efi": "kept", "host-b.efi": "withdrawn"}
+
+
+def test_an_asset_that_is_still_uploaded_is_queued_when_it_is_whole(bench: Bench) -> None:
+    release = bench.world.repository.release("devel")
+    release.asset("host-a.efi", b"a")
+    late = release.asset("host-b.efi", b"b", state="starter")
+    assert any("host-b.efi" in warning for warning in bench.load().warnings)
+    late.state = "uploaded"
+    with bench.store.reading() as tx:
+        (loaded,) = tx.releases.loaded()
+    bench.catalog.look_again(loaded)
+    assert bench.states() == [State.UNASSIGNED, State.UNASSIGNED]
+
+
+def test_the_latest_release_is_taken_and_named_where_no_tag_is_called_so(bench: Bench) -> None:
+    bench.world.repository.release("v1.2").asset("host-a.efi", b"a")
+    answer = bench.load("latest")
+    assert answer.release == "AMDEPYC/sev-certify@v1.2"
+    assert any("v1.2" in note for note in answer.notes)
+
+
+def test_a_release_without_bootable_assets_is_refused_with_what_it_has(bench: Bench) -> None:
+    release = bench.world.repository.release("devel", published_at=LONG_AGO)
+    release.asset("notes.txt", b"n", content_type="text/plain")
+    with pytest.raises(Refused, match=r"notes\.txt"):
+        bench.load()
+    release.asset("plain.efi", b"p", content_type="application/octet-stream")
+    assert [one.name for one in bench.load().workloads] == ["plain.efi"]
+
+
+def test_filters_that_leave_nothing_and_unknown_tags_are_refused(bench: Bench) -> None:
+    bench.world.repository.release("devel", published_at=LONG_AGO).asset("host-a.efi", b"a")
+    with pytest.raises(Refused, match=r"no bootable asset matches ubuntu .*host-a\.efi"):
+        bench.load(filters=["ubuntu"])
+    with pytest.raises(Gone):
+        bench.load("nightly")
+    with pytest.raises(BadRequest):
+        bench.load("")
+
+
+def test_what_will_go_wrong_is_said_before_anything_is_queued(bench: Bench) -> None:
+    bench.world.repository.release("devel").asset("host-a.efi", b"a")
+    bench.world.repository.has_issues = False
+    assert any("issues are disabled" in warning for warning in bench.load().warnings)
+    bench.world.token = None
+    assert any("no token" in warning for warning in bench.load().warnings)
+    assert bench.load(file=False).report_to is None
+
+
+def test_unloading_and_loading_again_goes_on_where_it_was(bench: Bench) -> None:
+    bench.world.repository.release("devel").asset("host-a.efi", b"a")
+    answer = bench.load()
+    assert answer.release_id is not None
+    bench.catalog.unload(answer.release_id, by="alice")
+    assert bench.states() == []
+    assert [one.change for one in bench.load().workloads] == ["unchanged"]
+    assert bench.states() == [State.UNASSIGNED]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [Fault(truncate=500), Fault(corrupt=True), says(503, "busy")],
+    ids=["truncated", "corrupt", "503"],
+)
+def test_bytes_that_came_wrong_are_never_served_and_fetched_again(
+    bench: Bench, fault: Fault
+) -> None:
+    bench.world.repository.release("devel").asset("host-a.efi", os.urandom(1000))
+    bench.load()
+    bench.world.standin.faults.next("GET", "*", fault)
+    bench.fetch()
+    assert bench.arrivals() == [Arrival.ARRIVING]
+    bench.clock.advance(60)
+    bench.fetch()
+    assert bench.arrivals() == [Arrival.WHOLE]
+    with bench.store.reading() as tx:
+        (asset,) = tx.assets.all().values()
+    with bench.cache.open(asset.sha256) as file:
+        assert len(file.read()) == 1000
+
+
+def test_a_release_made_again_is_followed_to_the_assets_new_address(bench: Bench) -> None:
+    bench.world.repository.release("devel").asset("host-a.efi", b"same bytes")
+    bench.load()
+    bench.world.repository.release("devel").asset("host-a.efi", b"same bytes")
+    bench.fetch()
+    bench.clock.advance(60)
+    bench.fetch()
+    assert bench.arrivals() == [Arrival.WHOLE]
+
+
+def test_a_directory_is_copied_into_the_cache(bench: Bench, tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    (images / "a.efi").write_bytes(b"one")
+    (images / "b.ISO").write_bytes(b"two")
+    (images / "notes.txt").write_bytes(b"no")
+    answer = bench.catalog.load(wire.LoadRequest(directory=str(images)), by="alice")
+    assert [one.name for one in answer.workloads] == ["a.efi", "b.ISO"]
+    assert answer.report_to is None
+    for file in images.iterdir():
+        file.unlink()
+    assert bench.arrivals() == [Arrival.WHOLE, Arrival.WHOLE]
+    with pytest.raises(Refused, match=r"no \*\.efi"):
+        bench.catalog.load(wire.LoadRequest(directory=str(images)), by="alice")
+    with pytest.raises(Refused, match="No such file"):
+        bench.catalog.load(wire.LoadRequest(directory="/nowhere"), by="alice")
+    with pytest.raises(BadRequest, match="no absolute path"):
+        bench.catalog.load(wire.LoadRequest(directory="images"), by="alice")
+
+
+def test_what_a_crash_left_half_written_is_removed(tmp_path: Path) -> None:
+    cache = Cache(tmp_path, min_free=0, max_size=1 << 30)
+    digest = cache.put([b"whole"], size=5, sha256="")
+    (tmp_path / ".partial-x").write_bytes(b"half")
+    again = Cache(tmp_path, min_free=0, max_size=1 << 30)
+    assert again.path(digest) is not None
+    assert [file.name for file in tmp_path.iterdir()] == [digest]
