@@ -132,7 +132,7 @@ def test_what_is_gone_runs_on_from_the_cache_or_is_withdrawn(bench: Bench) -> No
 def test_an_asset_that_is_still_uploaded_is_queued_when_it_is_whole(bench: Bench) -> None:
     release = bench.world.repository.release("devel")
     release.asset("host-a.efi", b"a")
-    late = release.asset("host-b.efi", b"b", state="starter")
+    late = release.asset("host-b.efi", b"b", state="open")
     assert any("host-b.efi" in warning for warning in bench.load().warnings)
     late.state = "uploaded"
     with bench.store.reading() as tx:
@@ -196,7 +196,7 @@ def test_bytes_that_came_wrong_are_never_served_and_fetched_again(
 ) -> None:
     bench.world.repository.release("devel").asset("host-a.efi", os.urandom(1000))
     bench.load()
-    bench.world.standin.faults.next("GET", "*", fault)
+    bench.world.standin.faults.next("GET", "/store/*", fault)
     bench.fetch()
     assert bench.arrivals() == [Arrival.ARRIVING]
     bench.clock.advance(60)

@@ -1,0 +1,102 @@
+"""The settings: what is said of a wrong one, and where things are without any."""
+
+from pathlib import Path
+
+import pytest
+
+from dispatchd import settings
+from dispatchd.errors import ConfigError
+
+EXAMPLE = Path(__file__).parents[1] / "packaging/systemd/dispatchd.toml"
+
+
+def load(tmp_path: Path, text: str, **environ: str) -> settings.Settings:
+    path = tmp_path / "dispatchd.toml"
+    path.write_text(text)
+    return settings.load(path, {"HOME": "/home/alice"} | environ, is_root=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[boot", "dispatchd.toml"),
+        ("statedir = 'x'", "statedir: unknown key"),
+        ("[boot]\nliste = 'x'", r"\[boot\] liste: unknown key"),
+        ("[boot]\nlisten = 'x'", r"\[boot\] listen: 'x' is no"),
+        ("[boot]\nlisten = '*:99999'", r"\[boot\] listen"),
+        ("[boot]\nlisten = []", r"\[boot\] listen: names no address"),
+        ("[boot]\nallow = ['10.0.0.0/40']", r"\[boot\] allow"),
+        ("[boot]\nmachines = 'some'", r"\[boot\] machines: .*some"),
+        ("[boot]\npath = 'dispatch'", r"\[boot\] path"),
+        ("[boot]\nwait = '/nowhere.efi'", r"\[boot\] wait: /nowhere.efi cannot be read"),
+        ("[queue]\nattempts = 0", r"\[queue\] attempts"),
+        ("[queue]\nidle = 'off'", r"\[queue\] idle"),
+        ("[deadlines]\nboot = '10'", r"\[deadlines\] boot: '10' is no length of time"),
+        ("[deadlines]\nboot = 10", r"\[deadlines\] boot"),
+        ("[cache]\nmax_size = '10 GB'", r"\[cache\] max_size: '10 GB' is no size"),
+        ("[github]\napi_url = 'github'", r"\[github\] api_url"),
+        ("[reports]\nfooter = 'yes'", r"\[reports\] footer"),
+        ("database = 'postgresql://x'", "database: .*SQLite for now"),
+    ],
+)
+def test_a_wrong_value_names_file_key_and_reason(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said) as caught:
+        load(tmp_path, text)
+    assert "dispatchd.toml" in str(caught.value)
+
+
+def test_a_misspelt_key_gets_the_nearest_one_as_a_hint(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, "[deadlines]\nstaled = '5m'")
+    assert caught.value.hint == "did you mean stalled?"
+
+
+def test_a_named_file_that_is_missing_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere\.toml: No such file"):
+        settings.load(tmp_path / "nowhere.toml", {}, is_root=False)
+    with pytest.raises(ConfigError, match=r"nowhere\.toml"):
+        settings.load(None, {"DISPATCHD_CONFIG": "/nowhere.toml"}, is_root=False)
+
+
+def test_values_are_read(tmp_path: Path) -> None:
+    read = load(
+        tmp_path,
+        "[boot]\nlisten = ['10.0.0.2:80', '[::1]:8080']\nallow = ['10.0.0.0/8']\n"
+        "[deadlines]\nboot = '1h30m'\nreask = '90s'\n[cache]\nmax_size = '5GiB'\n",
+    )
+    assert read.boot.addresses() == [("10.0.0.2", 80), ("::1", 8080)]
+    assert float(read.deadlines.boot) == 5400.0
+    assert float(read.deadlines.reask) == 90.0
+    assert read.cache.max_size == 5 << 30
+
+
+def test_directories_follow_systemd_then_the_user(tmp_path: Path) -> None:
+    given = load(
+        tmp_path,
+        "",
+        STATE_DIRECTORY="/var/lib/a:/var/lib/b",
+        CACHE_DIRECTORY="/var/cache/a",
+        RUNTIME_DIRECTORY="/run/a",
+    )
+    assert (given.state_dir, given.cache_dir) == (Path("/var/lib/a"), Path("/var/cache/a"))
+    assert given.socket == Path("/run/a/control.sock")
+    own = load(tmp_path, "", XDG_RUNTIME_DIR="/run/user/1")
+    assert own.state_dir == Path("/home/alice/.local/state/dispatchd")
+    assert own.cache_dir == Path("/home/alice/.cache/dispatchd")
+    assert own.database == "sqlite:////home/alice/.local/state/dispatchd/dispatchd.db"
+    assert own.socket == Path("/run/user/1/dispatchd/control.sock")
+    root = settings.load(tmp_path / "dispatchd.toml", {}, is_root=True)
+    assert root.socket == Path("/run/dispatchd/control.sock")
+    assert root.state_dir == Path("/var/lib/dispatchd")
+
+
+def test_the_example_names_every_key_with_its_default(tmp_path: Path) -> None:
+    lines = [line.removeprefix("#") for line in EXAMPLE.read_text().splitlines()]
+    text = "\n".join(line for line in lines if " = " in line or line.startswith("["))
+    named = load(tmp_path, text)
+    plain = settings.load(None, {"HOME": "/"}, is_root=True)
+    for section in ("queue", "deadlines", "cache", "github", "reports", "discovery"):
+        assert getattr(named, section) == getattr(plain, section)
+    assert named.boot.addresses() == plain.boot.addresses()
+    assert (named.state_dir, named.cache_dir) == (plain.state_dir, plain.cache_dir)
+    assert (named.database, named.socket) == (plain.database, plain.socket)
