@@ -87,6 +87,10 @@ def what(workload: wire.StatusWorkload) -> str:
         said.append(tries)
     if workload.reason:
         said.append(workload.reason)
+    alike = {(report.state, report.url, report.error) for report in workload.reports}
+    if len(workload.reports) > 1 and len(alike) == 1:
+        said.append(f"{len(workload.reports)} reports: {render.delivery(workload.reports[0])}")
+        return "; ".join(said)
     said += [
         f"{report.title}{' (late)' if report.late else ''}: {render.delivery(report)}"
         + (f" ! {report.warning}" if report.warning else "")

@@ -125,7 +125,14 @@ class Catalog:
         return find_on_github(self._github, request, self._clock.now(), preflight=preflight)
 
     def _request(self, release: Release) -> wire.LoadRequest:
+        """What was asked for when the release was loaded."""
+        with self._store.reading() as tx:
+            queued = tx.workloads.of_release(release.id)
+        like = queued[0] if queued else None
         return wire.LoadRequest(
+            attempts=like.max_tries if like else None,
+            priority=like.priority if like else 0,
+            report_timeout=like.report_timeout if like else None,
             owner=release.owner,
             repo=release.repo,
             tag=release.tag,

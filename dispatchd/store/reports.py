@@ -99,10 +99,12 @@ class Outbox:
         query = sa.select(sa.func.count()).select_from(outbox).where(outbox.c.state == state)
         return self._connection.execute(query).scalar_one()
 
-    def some_error(self, state: Delivery) -> str:
-        """The error of one delivery in this state, or empty."""
-        query = sa.select(outbox.c.error).where((outbox.c.state == state) & (outbox.c.error != ""))
-        return self._connection.execute(query.limit(1)).scalar() or ""
+    def troubled(self, state: Delivery) -> tuple[int, str]:
+        """How many deliveries in this state met an error, and one of the errors."""
+        query = sa.select(sa.func.count(), sa.func.max(outbox.c.error))
+        query = query.where((outbox.c.state == state) & (outbox.c.error != ""))
+        count, error = self._connection.execute(query).one()
+        return count, error or ""
 
     def swap(self, before: OutboxEntry, **values: Any) -> OutboxEntry:
         """Change the delivery if it is still what the caller read; else raise Stale."""

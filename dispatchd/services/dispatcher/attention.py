@@ -18,11 +18,12 @@ def needs_a_hand(
 ) -> list[str]:
     """One line for each thing that goes no further by itself."""
     now = context.clock.now()
-    lines = []
-    held = tx.outbox.count(Delivery.HELD)
-    if held:
-        error = tx.outbox.some_error(Delivery.HELD)
-        lines.append(f"GitHub: {held} reports safe here, held: {error}")
+    lines: list[str] = []
+    for state in (Delivery.HELD, Delivery.PENDING):
+        count, error = tx.outbox.troubled(state)
+        word = "held until a person acts" if state is Delivery.HELD else "tried again by itself"
+        if count:
+            lines.append(f"GitHub: {count} reports safe here, {word}: {error}")
     refused = tx.outbox.count(Delivery.REFUSED)
     if refused:
         lines.append(f"GitHub refused {refused} reports for good: dispatchctl reports")
