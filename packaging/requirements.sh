@@ -18,6 +18,11 @@ esac
 if [ "$1" = venv ] && python3 -c 'import ensurepip, venv' 2>/dev/null; then
 	exit 0
 fi
+# The firmware tests download a kernel: apt must know of it.
+if [ "$1" = test ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null &&
+	! apt-cache show linux-image-cloud-amd64 >/dev/null 2>&1; then
+	apt-get update -qq
+fi
 missing=()
 for package in "${packages[@]}"; do
 	status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
