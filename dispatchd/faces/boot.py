@@ -141,7 +141,9 @@ class BootFace:
         try:
             self.observations.drain()
             if is_head:
-                return self.asks.head(caller)
+                offer = self.asks.head(caller)
+                self.fallbacks.forget(caller)
+                return offer
             if "Range" in request.headers:
                 return self.asks.resume(caller)
             return self.asks.get(caller)

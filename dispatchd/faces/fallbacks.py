@@ -24,6 +24,10 @@ class Fallbacks:
             self._made.clear()
         self._made[caller.address, caller.name] = (self._clock.monotonic(), offer)
 
+    def forget(self, caller: Caller) -> None:
+        """The machine's latest HEAD announced something else."""
+        self._made.pop((caller.address, caller.name), None)
+
     def promised(self, caller: Caller) -> Offer | None:
         """What the machine's HEAD announced, while that counts."""
         made, offer = self._made.get((caller.address, caller.name), (0.0, None))

@@ -5,6 +5,7 @@ import http.client
 import os
 import signal
 import socket
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -227,6 +228,26 @@ def test_an_acknowledged_report_and_a_heads_promise_survive_a_power_cut(
     assert body == image[:1000]
     reports = [row["reports"] for row in daemon.status()["workloads"]]
     assert [report["title"] for report in reports[0]] == ["kept"]
+
+
+def test_a_database_that_does_not_answer_makes_machines_wait_and_loses_nothing(
+    tmp_path: Path, daemon: RunningDaemon, image: bytes
+) -> None:
+    load(daemon, tmp_path)
+    database = sqlite3.connect(daemon.directory / "state/dispatchd.db", isolation_level=None)
+    database.execute("BEGIN IMMEDIATE")
+    announced, _ = ask(daemon, "HEAD")
+    assert announced.status == 200
+    refused, _ = ask(daemon, "PUT", body=b'{"title":"x"}')
+    assert (refused.status, refused.getheader("Retry-After")) == (503, "5")
+    database.execute("ROLLBACK")
+    database.close()
+    answer, body = ask(daemon, "GET")
+    assert answer.getheader("ETag") == announced.getheader("ETag")
+    assert body != image
+    again, _ = ask(daemon, "HEAD")
+    assert again.getheader("Content-Length") == str(len(image))
+    assert ask(daemon, "GET")[1] == image
 
 
 def test_stopping_is_clean_and_a_dead_socket_is_replaced(daemon: RunningDaemon) -> None:
