@@ -26,7 +26,8 @@ lint: venv
 
 check: lint ## Format, lint, types, import direction, unit tests: under a minute.
 	$(BIN)/python -m pytest -q -n auto -m 'not firmware and not root' \
-		tests/domain tests/store tests/dispatcher tests/services tests/faces tests/dispatchctl
+		tests/domain tests/store tests/dispatcher tests/services tests/faces tests/dispatchctl \
+		tests/test_settings.py
 
 test: lint ## Everything. As root on Debian it installs the programs that it needs.
 	packaging/requirements.sh test

@@ -18,8 +18,10 @@ import msgspec
 from dispatchd.errors import ConfigError
 
 SYSTEM_FILE = Path("/etc/dispatchd/dispatchd.toml")
-_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
-_SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB|TiB)")
+_DURATION = re.compile(r"(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9})s)?")
+#: Seconds. Beyond it is a slip of the hand, and soon more than clocks and waits can count.
+_LONGEST = 10 * 365 * 86400
+_SIZE = re.compile(r"(\d{1,15})\s*(B|KiB|MiB|GiB|TiB)")
 _LISTEN = re.compile(r"(\*|\[[0-9A-Fa-f:.]+\]|[0-9.]+):(\d{1,5})")
 _UNITS = {"B": 0, "KiB": 10, "MiB": 20, "GiB": 30, "TiB": 40}
 
@@ -60,7 +62,9 @@ class Boot(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
             self.networks()
         except ValueError as error:
             raise ValueError(f"allow: {error}") from error
-        if not re.fullmatch(r"(/[A-Za-z0-9._-]+)+", self.path):
+        plain = re.fullmatch(r"(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+", self.path)
+        # Requests are compared without their extension: a path with one would never be found.
+        if not plain or re.search(r"\.(efi|iso|img)$", self.path, re.IGNORECASE):
             raise ValueError(f'path: {self.path!r} is no path like "/dispatch"')
 
 
@@ -147,12 +151,20 @@ def load(path: Path | None, environ: Mapping[str, str], *, is_root: bool) -> Set
     Raises ConfigError naming the file, the key and the reason.
     """
     named = path or (Path(environ["DISPATCHD_CONFIG"]) if environ.get("DISPATCHD_CONFIG") else None)
-    source = named or (SYSTEM_FILE if SYSTEM_FILE.exists() else None)
+    source = named or (SYSTEM_FILE if _is_there(SYSTEM_FILE) else None)
     file = _read(source) if source else _File()
     try:
         return _resolve(file, source, environ, is_root=is_root)
     except ValueError as error:
         raise ConfigError(f"cannot use {source or 'the settings'}: {error}") from error
+
+
+def _is_there(path: Path) -> bool:
+    """Where nobody lets us look counts as there: reading it then says what is wrong."""
+    try:
+        return path.exists()
+    except PermissionError:
+        return True
 
 
 def _read(source: Path) -> _File:
@@ -165,6 +177,8 @@ def _read(source: Path) -> _File:
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read the settings {source}: {error}") from error
+    except RecursionError as error:
+        raise ConfigError(f"cannot read the settings {source}: nested too deeply") from error
     try:
         return msgspec.convert(table, _File, dec_hook=_decode)
     except msgspec.ValidationError as error:
@@ -182,7 +196,10 @@ def _decode(kind: type, value: Any) -> Any:
         if not any(parts):
             raise ValueError(f'{value!r} is no length of time like "30s", "5m" or "1h30m"')
         hours, minutes, seconds = parts
-        return Duration(hours * 3600 + minutes * 60 + seconds)
+        length = hours * 3600 + minutes * 60 + seconds
+        if length > _LONGEST:
+            raise ValueError(f"{value!r} is longer than ten years")
+        return Duration(length)
     match = _SIZE.fullmatch(value.strip())
     if not match:
         raise ValueError(f'{value!r} is no size like "500MiB" or "100GiB"')
@@ -219,23 +236,25 @@ def _resolve(
         except ValueError as error:
             raise ValueError(f"[{name}] {error}") from error
     home = Path(environ.get("HOME", "/"))
-    state = _directory(file.state_dir, environ.get("STATE_DIRECTORY"))
+    state = _directory(source, "state_dir", file.state_dir, environ.get("STATE_DIRECTORY"))
     if state is None:
         xdg = Path(environ.get("XDG_STATE_HOME") or home / ".local/state") / "dispatchd"
         state = Path("/var/lib/dispatchd") if is_root else xdg
-    cache = _directory(file.cache_dir, environ.get("CACHE_DIRECTORY"))
+    cache = _directory(source, "cache_dir", file.cache_dir, environ.get("CACHE_DIRECTORY"))
     if cache is None:
         xdg = Path(environ.get("XDG_CACHE_HOME") or home / ".cache") / "dispatchd"
         cache = Path("/var/cache/dispatchd") if is_root else xdg
     database = file.database or f"sqlite:///{state}/dispatchd.db"
     if not database.startswith("sqlite:///"):
         raise ValueError(f"database: {database!r} is not a sqlite:/// URL: SQLite for now")
+    if database.removeprefix("sqlite:///") in ("", ":memory:") or not database.isprintable():
+        raise ValueError(f"database: {database!r} names no file: a restart would lose everything")
     return Settings(
         source=source,
         state_dir=state,
         cache_dir=cache,
         database=database,
-        socket=_socket(file, environ, state, is_root=is_root),
+        socket=_socket(source, file, environ, state, is_root=is_root),
         poweroff=_file(source, "[boot] poweroff", file.boot.poweroff),
         wait=_file(source, "[boot] wait", file.boot.wait),
         boot=file.boot,
@@ -248,16 +267,29 @@ def _resolve(
     )
 
 
-def _directory(named: str, given: str | None) -> Path | None:
+def _path(source: Path | None, key: str, word: str) -> Path:
+    """A path that the settings name; relative to the file that names it."""
+    if not word.isprintable():
+        raise ValueError(f"{key}: {word!r} is no path")
+    try:
+        path = Path(word).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"{key}: {word!r} is in the home of a user who is not here") from error
+    return path if path.is_absolute() or source is None else source.parent / path
+
+
+def _directory(source: Path | None, key: str, named: str, given: str | None) -> Path | None:
     """What the file names, else what systemd gives (the first of a list)."""
     if named:
-        return Path(named).expanduser()
+        return _path(source, key, named)
     return Path(given.split(":")[0]) if given else None
 
 
-def _socket(file: _File, environ: Mapping[str, str], state: Path, *, is_root: bool) -> Path:
+def _socket(
+    source: Path | None, file: _File, environ: Mapping[str, str], state: Path, *, is_root: bool
+) -> Path:
     if file.control.socket:
-        return Path(file.control.socket).expanduser()
+        return _path(source, "[control] socket", file.control.socket)
     if environ.get("RUNTIME_DIRECTORY"):
         return Path(environ["RUNTIME_DIRECTORY"].split(":")[0]) / "control.sock"
     if is_root:
@@ -268,11 +300,10 @@ def _socket(file: _File, environ: Mapping[str, str], state: Path, *, is_root: bo
 
 
 def _file(source: Path | None, key: str, word: str) -> Path | None:
-    """A file that the settings name; relative to the file that names it."""
+    """A file that the settings name and that is there."""
     if not word:
         return None
-    path = Path(word).expanduser()
-    path = path if path.is_absolute() or source is None else source.parent / path
+    path = _path(source, key, word)
     if not os.access(path, os.R_OK) or not path.is_file():
         raise ValueError(f"{key}: {path} cannot be read")
     return path
@@ -280,9 +311,14 @@ def _file(source: Path | None, key: str, word: str) -> Path | None:
 
 def _listen(word: str) -> tuple[str, int]:
     found = _LISTEN.fullmatch(word.strip())
-    if not found or int(found[2]) > 65535:
+    host = found[1].strip("[]") if found else ""
+    if not found or int(found[2]) > 65535 or not _is_address(host):
         raise ValueError(f'listen: {word!r} is no "*:8080", "10.0.0.2:8080" or "[::1]:8080"')
-    host = found[1].strip("[]")
-    if host != "*":
-        ipaddress.ip_address(host)
     return host, int(found[2])
+
+
+def _is_address(host: str) -> bool:
+    try:
+        return host == "*" or bool(ipaddress.ip_address(host))
+    except ValueError:
+        return False

@@ -1,11 +1,14 @@
 """The settings: what is said of a wrong one, and where things are without any."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from dispatchd import settings
 from dispatchd.errors import ConfigError
+from tests.requirements import require_root
 
 EXAMPLE = Path(__file__).parents[1] / "packaging/systemd/dispatchd.toml"
 
@@ -37,6 +40,26 @@ def load(tmp_path: Path, text: str, **environ: str) -> settings.Settings:
         ("[github]\napi_url = 'github'", r"\[github\] api_url"),
         ("[reports]\nfooter = 'yes'", r"\[reports\] footer"),
         ("database = 'postgresql://x'", "database: .*SQLite for now"),
+        ("database = 'sqlite:///'", "database: .*names no file"),
+        ("database = 'sqlite:///:memory:'", "database: .*names no file"),
+        ("state_dir = '~nobody-of-this-name/x'", "state_dir: .*home of a user"),
+        ('cache_dir = "a\\u0000b"', "cache_dir: .* is no path"),
+        ('[control]\nsocket = "a\\u0000b"', r"\[control\] socket: .* is no path"),
+        ('[boot]\nwait = "a\\u0000b"', r"\[boot\] wait: .* is no path"),
+        ("[boot]\nlisten = '10.0.0.999:80'", r"\[boot\] listen: '10.0.0.999:80' is no"),
+        ("[boot]\nlisten = ':8080'", r"\[boot\] listen: ':8080' is no"),
+        ("[boot]\nlisten = [8080]", r"\[boot\] listen"),
+        ("[boot]\npath = '/a/../b'", r"\[boot\] path"),
+        ("[boot]\npath = '/dispatch.efi'", r"\[boot\] path"),
+        ("[deadlines]\nboot = '0s'", r"\[deadlines\] boot: '0s' is no length of time"),
+        ("[deadlines]\nlate = '99999999h'", r"\[deadlines\] late: .*longer than ten years"),
+        (f"[deadlines]\nlate = '{'9' * 400}h'", r"\[deadlines\] late: .*is no length"),
+        (f"[cache]\nmax_size = '{'9' * 5000}GiB'", r"\[cache\] max_size: .*is no size"),
+        ("[queue]\nattempts = true", r"\[queue\] attempts"),
+        ("[reports]\nfailures = true", r"\[reports\] failures: unknown key"),
+        ("[hooks]\nrun = 'x'", "hooks: unknown key"),
+        ("boot = 1", "boot: "),
+        (f"x = {'[' * 20000}", "nested too deeply"),
     ],
 )
 def test_a_wrong_value_names_file_key_and_reason(tmp_path: Path, text: str, said: str) -> None:
@@ -56,6 +79,66 @@ def test_a_named_file_that_is_missing_is_an_error(tmp_path: Path) -> None:
         settings.load(tmp_path / "nowhere.toml", {}, is_root=False)
     with pytest.raises(ConfigError, match=r"nowhere\.toml"):
         settings.load(None, {"DISPATCHD_CONFIG": "/nowhere.toml"}, is_root=False)
+
+
+def test_a_file_that_is_no_text_or_no_file_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "dispatchd.toml"
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match=r"dispatchd\.toml: .*decode"):
+        settings.load(path, {}, is_root=False)
+    with pytest.raises(ConfigError, match="Is a directory"):
+        settings.load(tmp_path, {}, is_root=False)
+
+
+def test_the_file_in_etc_is_read_where_no_other_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system, named, other = (tmp_path / name for name in ("system", "named", "other"))
+    for number, path in enumerate((system, named, other), start=1):
+        path.write_text(f"[queue]\nattempts = {number}")
+    monkeypatch.setattr(settings, "SYSTEM_FILE", system)
+    environ = {"DISPATCHD_CONFIG": str(named)}
+    assert settings.load(None, {}, is_root=False).source == system
+    assert settings.load(None, environ, is_root=False).queue.attempts == 2
+    assert settings.load(other, environ, is_root=False).queue.attempts == 3
+    system.unlink()
+    assert settings.load(None, {}, is_root=False).source is None
+
+
+def test_a_file_in_etc_that_may_not_be_read_is_not_passed_over(tmp_path: Path) -> None:
+    """As somebody who may not look into its directory, in a process of its own."""
+    require_root()
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    script = (
+        "import os, sys; from pathlib import Path; from dispatchd import settings, errors\n"
+        "os.setuid(65534); settings.SYSTEM_FILE = Path(sys.argv[1])\n"
+        "try: settings.load(None, {}, is_root=False)\n"
+        "except errors.ConfigError as error: print(error)\n"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", script, closed / "dispatchd.toml"],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=EXAMPLE.parents[2],
+    ).stdout
+    assert said.endswith("dispatchd.toml: Permission denied\n")
+
+
+def test_what_the_file_names_wins_and_is_relative_to_it(tmp_path: Path) -> None:
+    (tmp_path / "wait.efi").touch()
+    read = load(
+        tmp_path,
+        "state_dir = 'state'\ncache_dir = '/srv/cache'\n"
+        "[boot]\nwait = 'wait.efi'\n[control]\nsocket = 'control.sock'\n",
+        STATE_DIRECTORY="/var/lib/a",
+        CACHE_DIRECTORY="/var/cache/a",
+        RUNTIME_DIRECTORY="/run/a",
+    )
+    assert (read.state_dir, read.cache_dir) == (tmp_path / "state", Path("/srv/cache"))
+    assert (read.socket, read.wait) == (tmp_path / "control.sock", tmp_path / "wait.efi")
+    assert read.database == f"sqlite:///{tmp_path}/state/dispatchd.db"
 
 
 def test_values_are_read(tmp_path: Path) -> None:
@@ -94,7 +177,8 @@ def test_the_example_names_every_key_with_its_default(tmp_path: Path) -> None:
     lines = [line.removeprefix("#") for line in EXAMPLE.read_text().splitlines()]
     text = "\n".join(line for line in lines if " = " in line or line.startswith("["))
     named = load(tmp_path, text)
-    plain = settings.load(None, {"HOME": "/"}, is_root=True)
+    (tmp_path / "empty.toml").touch()
+    plain = settings.load(tmp_path / "empty.toml", {"HOME": "/"}, is_root=True)
     for section in ("queue", "deadlines", "cache", "github", "reports", "discovery"):
         assert getattr(named, section) == getattr(plain, section)
     assert named.boot.addresses() == plain.boot.addresses()

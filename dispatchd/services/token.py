@@ -59,14 +59,26 @@ class TokenStore:
     def _write(self, value: str) -> None:
         fresh = self._file.with_suffix(".new")
         try:
-            descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            # What a crash left there may be readable by others: the mode counts for new files only.
+            fresh.unlink(missing_ok=True)
+            descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with open(descriptor, "w") as file:
                 file.write(value + "\n")
                 file.flush()
                 os.fsync(file.fileno())
             fresh.replace(self._file)
+            _sync(self._file.parent)
         except OSError as error:
             raise StoreError(f"cannot keep the token in {self._file}: {error.strerror}") from error
+
+
+def _sync(directory: Path) -> None:
+    """Put the directory's entries on disk: a rename is safe only then."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _read(path: Path) -> str:

@@ -2,7 +2,9 @@
 
 import shutil
 import sqlite3
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from dispatchd.domain.model import Unclaimed
 from dispatchd.errors import Stale, StoreError
 from dispatchd.store import migrate
 from dispatchd.store.engine import WRITE, create_engine
-from dispatchd.store.reports import UNCLAIMED_ROWS
+from dispatchd.store.reports import UNCLAIMED_BYTES, UNCLAIMED_ROWS
 from dispatchd.store.schema import metadata
 from dispatchd.store.store import Store
 from tests.dispatcher.lab import Lab
@@ -92,6 +94,28 @@ def test_a_slow_reader_keeps_no_writer_waiting(url: str) -> None:
     store.close()
 
 
+def test_two_writers_queue_up_and_neither_loses_what_the_other_wrote(url: str) -> None:
+    store = Store(url)
+    begun = threading.Event()
+
+    def write_second() -> list[str]:
+        begun.set()
+        with store.writing() as tx:
+            tx.machines.insert(name="second", at=NOW)
+            return [machine.name for machine in tx.machines.all()]
+
+    with ThreadPoolExecutor() as pool:
+        with store.writing() as tx:
+            assert tx.machines.all() == []
+            second = pool.submit(write_second)
+            assert begun.wait(10)
+            with pytest.raises(TimeoutError):
+                second.result(timeout=0.2)
+            tx.machines.insert(name="first", at=NOW)
+        assert sorted(second.result(timeout=10)) == ["first", "second"]
+    store.close()
+
+
 def test_a_second_writer_waits_its_turn_and_no_longer(url: str) -> None:
     store = Store(url)
     with (
@@ -157,6 +181,29 @@ def test_unclaimed_bodies_are_bounded(url: str) -> None:
         kept = [body.id for body in tx.unclaimed.all()]
     assert len(kept) == UNCLAIMED_ROWS
     assert f"{0:036}" not in kept
+    store.close()
+
+
+def test_unclaimed_bodies_are_bounded_in_bytes_and_the_newest_stay(url: str) -> None:
+    store = Store(url)
+    with store.writing() as tx:
+        for number in range(5):
+            tx.unclaimed.insert(
+                Unclaimed(
+                    id=f"{number:036}",
+                    received_at=NOW.replace(second=number),
+                    address="10.0.0.7",
+                    mac="",
+                    answer=413,
+                    reason="too long",
+                    title="",
+                    body=bytes(UNCLAIMED_BYTES // 4),
+                )
+            )
+        tx.unclaimed.prune(NOW)
+        assert [int(body.id) for body in tx.unclaimed.all()] == [4, 3, 2, 1]
+        tx.unclaimed.prune(NOW.replace(second=3))
+        assert [int(body.id) for body in tx.unclaimed.all()] == [4, 3]
     store.close()
 
 
