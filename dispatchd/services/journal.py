@@ -23,10 +23,16 @@ def configure(environ: Mapping[str, str], stream: TextIO) -> None:
         handler.setFormatter(JournalFormatter("%(message)s"))
     else:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.addFilter(_is_ours_or_an_error)
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    # Our own lines say what these would; theirs would show addresses with signatures in them.
-    for noisy in ("urllib3", "waitress", "waitress.queue", "alembic", "zeroconf"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
+
+
+def _is_ours_or_an_error(record: logging.LogRecord) -> bool:
+    """Our own lines say what the libraries' would; theirs show addresses with signatures in them.
+
+    Asked of the record and not set on their loggers: a library may set its own level at any time.
+    """
+    return record.name.partition(".")[0] == "dispatchd" or record.levelno >= logging.ERROR
 
 
 def _is_journal(environ: Mapping[str, str], stream: TextIO) -> bool:
