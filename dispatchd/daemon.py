@@ -23,6 +23,7 @@ from dispatchd.faces.control import ControlFace
 from dispatchd.faces.fallbacks import Fallbacks
 from dispatchd.faces.loop import Loop
 from dispatchd.faces.sockets import listen_tcp, listen_unix
+from dispatchd.services import journal
 from dispatchd.services.cache import Cache
 from dispatchd.services.catalog import Catalog
 from dispatchd.services.clock import SystemClock
@@ -127,7 +128,7 @@ class Daemon:
         """What other processes could hold or deny: the directories, the sockets, the database."""
         settings = self._settings
         self._stack.enter_context(_locked(settings.state_dir))
-        self._store = Store(settings.database)
+        self._store = Store(settings.database, listeners=[journal.tell])
         self._stack.callback(self._store.close)
         self._listeners = [
             self._stack.enter_context(listen_tcp(host, port))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dispatchd import wire
+from dispatchd.domain.event import Kind
 from dispatchd.domain.lifecycle import Event, advance
 from dispatchd.domain.model import Arrival, Asset, Release, Source, State, Workload
 from dispatchd.errors import BadRequest, DispatchError
@@ -57,8 +58,6 @@ class Catalog:
             unit = Unit(tx=tx, now=self._clock.now())
             loading = _Loading(unit=unit, request=request, found=found, tries=self._max_tries)
             answer = loading.plan() if request.plan else loading.write(by)
-        for line in unit.lines:
-            log.info("%s", line)
         self._wake()
         return answer
 
@@ -68,9 +67,7 @@ class Catalog:
             unit = Unit(tx=tx, now=self._clock.now())
             release = tx.releases.get(release_id)
             tx.releases.unload(release, unit.now)
-            unit.tell("unloaded", f"{release.name}: unloaded", by=by, release_id=release.id)
-        for line in unit.lines:
-            log.info("%s", line)
+            unit.tell(Kind.UNLOADED, f"{release.name}: unloaded", by=by, release=release)
 
     def run(self, stopping: threading.Event) -> None:
         """Look again, once a minute, at releases that were not complete."""
@@ -91,8 +88,6 @@ class Catalog:
             unit = Unit(tx=tx, now=self._clock.now())
             loading = _Loading(unit=unit, request=request, found=found, tries=self._max_tries)
             loading.add_new(release)
-        for line in unit.lines:
-            log.info("%s", line)
         self._wake()
 
     def refresh(self, asset: Asset) -> bool:
@@ -180,7 +175,8 @@ class _Loading:
         lines += self._handle_gone(release_id)
         queued = sum(line.change == "queued" for line in lines)
         text = f"{self.found.name}: loaded, {queued} workloads queued"
-        self.unit.tell("loaded", text, by=by, release_id=release_id)
+        release = self.unit.tx.releases.get(release_id)
+        self.unit.tell(Kind.LOADED, text, by=by, release=release)
         return self._answer(release_id, lines)
 
     def add_new(self, release: Release) -> None:
@@ -193,7 +189,7 @@ class _Loading:
                 for pool in sorted(pools):
                     self._put(release.id, asset, pool, None)
                 text = f"{release.name}: {asset.name} is whole now and queued"
-                self.unit.tell("loaded", text, release_id=release.id)
+                self.unit.tell(Kind.LOADED, text, release=release)
         self.unit.tx.releases.update(
             release.id, unfinished=self.found.unfinished, drift=self._drift(known)
         )
@@ -278,6 +274,7 @@ class _Loading:
             changed = tx.workloads.swap(
                 workload, state=state, reason=reason, changed_at=self.unit.now
             )
+            self.unit.tell(Kind.WITHDRAWN, f"{changed.label}: {reason}", workload=changed)
             lines.append(_line(changed, asset, "withdrawn", reason))
         return lines
 

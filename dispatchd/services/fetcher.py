@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from dispatchd.domain.event import Kind
 from dispatchd.domain.lifecycle import Event, advance
 from dispatchd.domain.model import Arrival, Asset, State
 from dispatchd.errors import DispatchError, Gone, Refused, Unavailable
@@ -176,9 +177,9 @@ class Fetcher:
                 same = row.id == asset.id and (row.size, row.url) == (asset.size, asset.url)
                 if same or (row.sha256 and row.sha256 == digest):
                     tx.assets.update(row.id, arrival=Arrival.WHOLE, sha256=digest, reason="")
+            release = tx.releases.get(asset.release_id)
             text = f"{asset.name}: all {asset.size} bytes are here and verified"
-            tx.events.insert(at=self._now(), kind="bytes-whole", text=text, by="")
-        log.info("%s", text)
+            tx.tell(Kind.BYTES_WHOLE, text, at=self._now(), release=release)
 
     def _put_off(self, asset: Asset, error: DispatchError, *, wrong: bool) -> None:
         before = self._pauses.get(asset.id)
@@ -208,18 +209,11 @@ class Fetcher:
                 if workload.state is State.UNASSIGNED:
                     state = advance(workload.state, Event.WITHDRAW)
                     now = self._now()
-                    tx.workloads.swap(
+                    workload = tx.workloads.swap(
                         workload, state=state, reason=f"withdrawn: {reason}", changed_at=now
                     )
-                    tx.events.insert(
-                        at=now,
-                        kind="withdrawn",
-                        text=f"{workload.label}: withdrawn, {reason}",
-                        by="",
-                        workload_id=workload.id,
-                        release_id=workload.release_id,
-                    )
-        log.error("%s: withdrawn, %s", asset.name, reason)
+                    text = f"{workload.label}: withdrawn, {reason}"
+                    tx.tell(Kind.WITHDRAWN, text, at=now, workload=workload)
 
     def _until_next(self) -> float:
         now = self._clock.monotonic()

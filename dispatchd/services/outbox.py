@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from dispatchd.domain.event import Kind
 from dispatchd.domain.issue import Provenance, compose_body, compose_footer, compose_title, marker
 from dispatchd.domain.model import Attempt, Delivery, OutboxEntry, Report
 from dispatchd.errors import DispatchError, Gone, Refused, Stale, Unauthorized, Unavailable
@@ -209,17 +210,18 @@ class Outbox:
             tx.outbox.swap(
                 entry, state=Delivery.FILED, url=issue.url, error="", warning="; ".join(said)
             )
+            attempt = tx.attempts.get(report.attempt_id)
             text = f"{parcel.known.workload}: report filed as {issue.url}: {report.title}"
-            tx.events.insert(
+            tx.tell(
+                Kind.REPORT_FILED,
+                text,
                 at=self._clock.now(),
-                kind="report-filed",
-                text=text,
-                by="",
-                workload_id=parcel.workload_id,
-                report_id=report.id,
+                workload=tx.workloads.get(parcel.workload_id),
+                machine=tx.machines.get(attempt.machine_id),
+                attempt=attempt,
+                report=report,
             )
         self._looks.pop(report.id, None)
-        log.info("%s", text)
         if said:
             log.warning("%s: %s", issue.url, "; ".join(said))
 

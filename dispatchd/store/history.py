@@ -6,6 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from dispatchd.domain.event import Kind
 from dispatchd.store import schema
 from dispatchd.store.engine import insert
 
@@ -15,8 +16,8 @@ KNOCKS = 10_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Event:
-    """One line of history."""
+class Line:
+    """An event as it is kept: what it is about by id, since that may change or go."""
 
     id: int
     at: datetime
@@ -49,18 +50,18 @@ class Events:
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
 
-    def insert(self, **values: Any) -> None:
-        self._connection.execute(sa.insert(events).values(**values))
+    def insert(self, *, kind: Kind, **values: Any) -> int:
+        return insert(self._connection, events, kind=kind.value, **values)
 
-    def after(self, event_id: int, limit: int) -> list[Event]:
+    def after(self, event_id: int, limit: int) -> list[Line]:
         query = sa.select(events).where(events.c.id > event_id).order_by(events.c.id).limit(limit)
-        return [Event(**row) for row in self._connection.execute(query).mappings()]
+        return [Line(**row) for row in self._connection.execute(query).mappings()]
 
-    def of_workload(self, workload_id: int, limit: int) -> list[Event]:
+    def of_workload(self, workload_id: int, limit: int) -> list[Line]:
         """Newest first."""
         query = sa.select(events).where(events.c.workload_id == workload_id)
         query = query.order_by(events.c.id.desc()).limit(limit)
-        return [Event(**row) for row in self._connection.execute(query).mappings()]
+        return [Line(**row) for row in self._connection.execute(query).mappings()]
 
 
 class Knocks:

@@ -1,10 +1,14 @@
 """The store: transactions of named queries. Rows go in and domain objects come out."""
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, Unpack
 
 import sqlalchemy as sa
 
+from dispatchd.domain.event import Event, Kind, Subjects
 from dispatchd.store.engine import WRITE, create_engine, translated
 from dispatchd.store.history import Events, Knocks
 from dispatchd.store.machines import Machines, queue_pause, swap_queue
@@ -13,9 +17,17 @@ from dispatchd.store.releases import Assets, Releases
 from dispatchd.store.reports import Outbox, Reports, UnclaimedBodies
 from dispatchd.store.workloads import Attempts, Workloads
 
+log = logging.getLogger(__name__)
+
+#: Is told of every event once it is on disk, by the thread that wrote it: it must not block.
+Listener = Callable[[Event], None]
+
 
 class Transaction:
-    """One transaction: everything that is read in it belongs together, and commits together."""
+    """One transaction: everything that is read in it belongs together, and commits together.
+
+    ``told``: the events that it adds to history, in their order.
+    """
 
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
@@ -29,6 +41,18 @@ class Transaction:
         self.unclaimed = UnclaimedBodies(connection)
         self.events = Events(connection)
         self.knocks = Knocks(connection)
+        self.told: list[Event] = []
+
+    def tell(
+        self, kind: Kind, text: str, *, at: datetime, by: str = "", **subjects: Unpack[Subjects]
+    ) -> None:
+        """Add an event about these things to history; a workload brings its release along."""
+        if "workload" in subjects and "release" not in subjects:
+            subjects["release"] = self.releases.get(subjects["workload"].release_id)
+        things: dict[str, Any] = {**subjects}
+        keys = {f"{name}_id": thing.id for name, thing in things.items()}
+        event_id = self.events.insert(at=at, kind=kind, text=text, by=by, **keys)
+        self.told.append(Event(id=event_id, at=at, kind=kind, text=text, by=by, **subjects))
 
     def queue_paused_by(self) -> str:
         """Who paused the queue, or empty."""
@@ -40,9 +64,13 @@ class Transaction:
 
 
 class Store:
-    """The database, migrated and open. ``close`` it when done."""
+    """The database, migrated and open. ``close`` it when done.
 
-    def __init__(self, url: str) -> None:
+    ``listeners`` are told of every event that commits, whoever wrote it.
+    """
+
+    def __init__(self, url: str, *, listeners: Sequence[Listener] = ()) -> None:
+        self._listeners = listeners
         self._engine = create_engine(url)
         with translated(f"open the database {self._engine.url.database}"):
             upgrade(self._engine)
@@ -57,10 +85,21 @@ class Store:
         with translated("write to the database"):
             connection = self._engine.connect().execution_options(**{WRITE: wait})
             with connection, connection.begin():
-                yield Transaction(connection)
+                transaction = Transaction(connection)
+                yield transaction
+        for event in transaction.told:
+            self._pass_on(event)
 
     @contextmanager
     def reading(self) -> Iterator[Transaction]:
         """A transaction that reads one state of the database and keeps nobody waiting."""
         with translated("read the database"), self._engine.connect() as connection:
             yield Transaction(connection)
+
+    def _pass_on(self, event: Event) -> None:
+        for listener in self._listeners:
+            try:
+                listener(event)
+            except Exception:
+                # It has happened and is on disk: the caller's use case did not fail.
+                log.exception("cannot pass on the event %r", event.text)

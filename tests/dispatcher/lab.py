@@ -1,6 +1,7 @@
 """A queue on a real SQLite file, with a clock that tests move and machines that tests play."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,7 +18,7 @@ from dispatchd.services.dispatcher.operator import Operator
 from dispatchd.services.dispatcher.overview import Overview
 from dispatchd.services.dispatcher.phases import Phases
 from dispatchd.services.dispatcher.unit import Context, Policy
-from dispatchd.store.store import Store
+from dispatchd.store.store import Listener, Store
 
 START = datetime(2026, 11, 23, 7, 0, tzinfo=UTC)
 
@@ -69,7 +70,14 @@ class PlainPrograms:
 class Lab:
     """A queue and the hands that work it."""
 
-    def __init__(self, directory: Path, policy: Policy | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        policy: Policy | None = None,
+        *,
+        listeners: Sequence[Listener] = (),
+    ) -> None:
+        self.listeners = listeners
         self.url = f"sqlite:///{directory}/dispatchd.db"
         self.policy = policy or Policy(deadlines=Deadlines())
         self.clock = HandClock()
@@ -79,7 +87,7 @@ class Lab:
 
     def start(self) -> None:
         """Open the database and begin anew, as after a restart."""
-        self.store = Store(self.url)
+        self.store = Store(self.url, listeners=self.listeners)
         self.phases = Phases(self.clock)
         self.context = Context(
             store=self.store,

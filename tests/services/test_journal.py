@@ -9,9 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from dispatchd.services.journal import configure
+from dispatchd.domain.event import Event, Kind
+from dispatchd.domain.model import State
+from dispatchd.services.journal import configure, tell
+from tests.dispatcher.lab import START, Lab, PlayedMachine
+from tests.journald import PlayedJournal
 
 log = logging.getLogger("dispatchd.tests")
+
+DOCUMENTED = Path(__file__).parents[2] / "docs/journal.md"
 
 
 @pytest.fixture(autouse=True)
@@ -20,6 +26,8 @@ def restored() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield
+    for handler in set(root.handlers) - set(handlers):
+        handler.close()
     root.handlers[:] = handlers
     root.setLevel(level)
 
@@ -28,6 +36,15 @@ def journal_of(path: Path) -> Mapping[str, str]:
     """What systemd sets where stderr is the journal (systemd.exec(5))."""
     status = path.stat()
     return {"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"}
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[PlayedJournal]:
+    """A journald that the log goes to; what it does not take goes to the file ``stderr``."""
+    path = tmp_path / "stderr"
+    with PlayedJournal.at(tmp_path / "socket") as journal, path.open("w") as stream:
+        configure(journal_of(path), stream, socket=journal.path)
+        yield journal
 
 
 def speak() -> None:
@@ -48,10 +65,10 @@ def test_a_terminal_gets_the_time_and_the_level() -> None:
     assert [re.sub(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} ", "", line) for line in lines] == words
 
 
-def test_the_journal_gets_a_priority_and_no_time(tmp_path: Path) -> None:
+def test_a_journal_without_its_socket_gets_lines_with_a_priority(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     with path.open("w") as stream:
-        configure(journal_of(path), stream)
+        configure(journal_of(path), stream, socket=tmp_path / "none")
         speak()
     assert path.read_text().splitlines() == [
         "<6>workload 12: assigned -> downloading",
@@ -64,7 +81,7 @@ def test_the_journal_gets_a_priority_and_no_time(tmp_path: Path) -> None:
 def test_every_line_of_a_traceback_has_its_priority(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     with path.open("w") as stream:
-        configure(journal_of(path), stream)
+        configure(journal_of(path), stream, socket=tmp_path / "none")
         try:
             int("on\ntwo lines")
         except ValueError:
@@ -103,3 +120,120 @@ def test_a_closed_or_unreal_stream_is_no_journal() -> None:
     formatter = logging.getLogger().handlers[0].formatter
     assert formatter is not None
     assert "asctime" in (formatter._fmt or "")
+
+
+def test_journald_gets_an_entry_with_where_it_comes_from(journal: PlayedJournal) -> None:
+    log.warning("GitHub is slow: %s", "502")
+    entry = journal.entry()
+    assert (entry["MESSAGE"], entry["PRIORITY"]) == ("GitHub is slow: 502", "4")
+    assert (entry["SYSLOG_IDENTIFIER"], entry["CODE_FILE"]) == ("dispatchd", __file__)
+    assert "MESSAGE_ID" not in entry
+
+
+def test_a_traceback_is_one_entry(journal: PlayedJournal) -> None:
+    try:
+        int("no number")
+    except ValueError:
+        log.exception("cannot count\nto two")
+    log.info("next")
+    lines = journal.entry()["MESSAGE"].splitlines()
+    assert lines[:3] == ["cannot count", "to two", "Traceback (most recent call last):"]
+    assert "no number" in lines[-1]
+    assert journal.entry()["MESSAGE"] == "next"
+
+
+def test_an_entry_that_is_too_large_for_a_datagram_arrives_whole(journal: PlayedJournal) -> None:
+    text = "long " * 1_000_000
+    log.info("%s", text)
+    assert journal.entry()["MESSAGE"] == text
+
+
+def test_text_that_utf_8_cannot_hold_is_logged_all_the_same(journal: PlayedJournal) -> None:
+    log.info("cannot read %s", os.fsdecode(b"caf\xe9.efi"))
+    assert journal.entry()["MESSAGE"] == "cannot read caf?.efi"
+
+
+def test_what_a_text_says_never_becomes_a_field(journal: PlayedJournal) -> None:
+    log.info("harmless\nPRIORITY=0\nWORKLOAD=other.efi")
+    entry = journal.entry()
+    assert entry["MESSAGE"].endswith("WORKLOAD=other.efi")
+    assert (entry["PRIORITY"], entry.get("WORKLOAD")) == ("6", None)
+
+
+def test_a_journald_that_restarts_gets_the_entries_after_it(tmp_path: Path) -> None:
+    path, stderr = tmp_path / "socket", tmp_path / "stderr"
+    with stderr.open("w") as stream:
+        with PlayedJournal.at(path) as before:
+            configure(journal_of(stderr), stream, socket=path)
+            log.info("before")
+            assert before.entry()["MESSAGE"] == "before"
+        log.info("while it was away")
+        with PlayedJournal.at(path) as after:
+            log.info("after")
+            assert after.entry()["MESSAGE"] == "after"
+    assert stderr.read_text() == "<6>while it was away\n"
+
+
+def test_one_workloads_story_can_be_searched_for(journal: PlayedJournal, tmp_path: Path) -> None:
+    lab = Lab(tmp_path, listeners=[tell])
+    (only,) = lab.load("host.efi", pools=("9004",), release="lab/images@v1")
+    lab.operator.change_machine("epyc-07", name=None, pool="9004", note=None, simulated=None, by="")
+    epyc = PlayedMachine(lab, name="epyc-07")
+    epyc.download()
+    epyc.boot()
+    epyc.report()
+    lab.settle_outbox()
+    lab.operator.cancel(only, by="alice")
+    assert lab.state(only) is State.FAILED
+    entries = [journal.entry() for _ in range(7)]
+    assert [entry["EVENT"] for entry in entries] == [
+        "machine-set",
+        "assigned",
+        "downloading",
+        "whole",
+        "booting",
+        "reported",
+        "attempt-cancelled",
+    ]
+    assert all(entry["MESSAGE_ID"] == Kind(entry["EVENT"]).message_id for entry in entries)
+    told = [entry["MACHINE"] for entry in entries]
+    assert told == ["epyc-07"] * 7
+    for entry in entries[1:]:
+        assert (entry["WORKLOAD"], entry["POOL"]) == ("host.efi", "9004")
+        assert (entry["RELEASE"], entry["ATTEMPT"]) == ("lab/images@v1", "1")
+    with lab.store.reading() as tx:
+        ((report, _),) = tx.reports.latest(10)
+    assert entries[5]["REPORT"] == report.id
+    assert (entries[6]["BY"], entries[6]["MESSAGE"][-10:]) == ("alice", "(by alice)")
+    lab.store.close()
+
+
+def test_what_fails_to_hear_of_an_event_does_not_undo_it(tmp_path: Path) -> None:
+    def fail(event: Event) -> None:
+        raise OSError(event.text)
+
+    heard: list[Event] = []
+    lab = Lab(tmp_path, listeners=[fail, heard.append])
+    lab.operator.pause([], paused=True, by="alice")
+    with lab.store.reading() as tx:
+        assert tx.queue_paused_by() == "alice"
+    assert [(event.kind, event.by) for event in heard] == [(Kind.QUEUE_PAUSED, "alice")]
+    assert heard[0].at == START
+    lab.store.close()
+
+
+def test_an_event_of_a_transaction_that_failed_is_not_told(tmp_path: Path) -> None:
+    heard: list[Event] = []
+    lab = Lab(tmp_path, listeners=[heard.append])
+    with pytest.raises(ZeroDivisionError), lab.context.unit() as unit:
+        unit.tell(Kind.QUEUE_PAUSED, "queue paused")
+        raise ZeroDivisionError
+    assert heard == []
+    lab.store.close()
+
+
+def test_every_kind_of_event_has_an_id_of_its_own_and_is_documented() -> None:
+    assert len({kind.message_id for kind in Kind}) == len(Kind)
+    assert all(re.fullmatch(r"[0-9a-f]{32}", kind.message_id) for kind in Kind)
+    told = re.findall(r"^\| `([a-z-]+)` \| `([0-9a-f]+)` \|", DOCUMENTED.read_text(), re.MULTILINE)
+    assert told == [(kind.value, kind.message_id) for kind in Kind]

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 
+from dispatchd.domain.event import Kind
 from dispatchd.domain.lifecycle import Event, advance, on_ask
 from dispatchd.domain.model import Arrival, Asset, Attempt, Machine, Outcome, Promise, State
 from dispatchd.domain.schedule import choose
@@ -66,7 +67,9 @@ class Asks:
                 changed = unit.tx.workloads.swap(workload, state=state, changed_at=unit.now)
                 machine = unit.tx.machines.get(attempt.machine_id)
                 text = f"{changed.label}: downloading on {machine.label}"
-                unit.tell("downloading", text, workload=changed, machine=machine)
+                unit.tell(
+                    Kind.DOWNLOADING, text, workload=changed, machine=machine, attempt=attempt
+                )
         self._context.phases.waited(attempt)
 
     def whole(self, attempt_id: int) -> None:
@@ -81,7 +84,7 @@ class Asks:
             machine = unit.tx.machines.get(attempt.machine_id)
             took = (unit.now - (attempt.first_byte_at or unit.now)).total_seconds()
             text = f"{workload.label}: {machine.label} has all bytes, after {took:.0f} s"
-            unit.tell("whole", text, workload=workload, machine=machine)
+            unit.tell(Kind.WHOLE, text, workload=workload, machine=machine, attempt=attempt)
         self._context.phases.waited(attempt)
 
     def _ask(self, unit: Unit, caller: Caller, *, by_head: bool) -> Offer:
@@ -152,13 +155,13 @@ class Asks:
             changed_at=unit.now,
         )
         text = f"{workload.label}: assigned to {machine.label}, attempt {attempt.number}"
-        unit.tell("assigned", text, workload=workload, machine=machine, attempt_id=attempt.id)
+        unit.tell(Kind.ASSIGNED, text, workload=workload, machine=machine, attempt=attempt)
         return attempt, asset
 
     def _lost(self, unit: Unit, asset: Asset) -> None:
         """The cache no longer has the bytes: fetch them again, and serve something else."""
         unit.tx.assets.update(asset.id, arrival=Arrival.ARRIVING, reason="")
-        unit.tell("bytes-lost", f"{asset.name}: its bytes left the cache, fetching them again")
+        unit.tell(Kind.BYTES_LOST, f"{asset.name}: its bytes left the cache, fetching them again")
         self._context.wake()
 
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import msgspec
 
+from dispatchd.domain.event import Kind
 from dispatchd.domain.lifecycle import Event, advance
 from dispatchd.domain.model import (
     Attempt,
@@ -72,7 +73,7 @@ class Beacons:
                 state = advance(workload.state, Event.BOOT)
                 workload = unit.tx.workloads.swap(workload, state=state, changed_at=unit.now)
                 text = f"{workload.label}: booting on {machine.label}"
-                unit.tell("booting", text, workload=workload, machine=machine)
+                unit.tell(Kind.BOOTING, text, workload=workload, machine=machine, attempt=attempt)
         self._context.phases.waited(attempt)
         return Credit(machine_id=machine.id, workload=workload.label)
 
@@ -109,7 +110,7 @@ class Beacons:
             who = f"{caller.address} ({caller.mac})" if caller.mac else caller.address
             said = f" {title!r}" if title else ""
             unit.tell(
-                "unclaimed",
+                Kind.UNCLAIMED,
                 f"{who} sent a report{said}: {reason}; kept as unclaimed {identity[:8]} "
                 f"(dispatchctl reports claim {identity[:8]} WORKLOAD)",
             )
@@ -125,8 +126,9 @@ class Beacons:
             or tx.attempts.open_of_machine(attempt.machine_id) is not None
         ):
             return
-        was_try = attempt.outcome is not None and attempt.outcome.is_try
-        tx.attempts.swap(attempt, ended_at=None, outcome=None, booted_at=unit.now)
+        outcome = attempt.outcome
+        was_try = outcome is not None and outcome.is_try
+        attempt = tx.attempts.swap(attempt, ended_at=None, outcome=None, booted_at=unit.now)
         workload = tx.workloads.swap(
             workload,
             state=advance(workload.state, Event.REOPEN),
@@ -134,8 +136,8 @@ class Beacons:
             reason="",
             changed_at=unit.now,
         )
-        text = f"{workload.label}: booting on {machine.label} after all (was: {attempt.outcome})"
-        unit.tell("reopened", text, workload=workload, machine=machine)
+        text = f"{workload.label}: booting on {machine.label} after all (was: {outcome})"
+        unit.tell(Kind.REOPENED, text, workload=workload, machine=machine, attempt=attempt)
 
 
 def take_report(unit: Unit, attempt: Attempt, content: Content, machine: Machine) -> Workload:
@@ -166,7 +168,9 @@ def take_report(unit: Unit, attempt: Attempt, content: Content, machine: Machine
     text = (
         f"{workload.label}: {'late ' if late else ''}report from {machine.label}: {content.title}"
     )
-    unit.tell("reported", text, workload=workload, machine=machine, report_id=report.id)
+    unit.tell(
+        Kind.REPORTED, text, workload=workload, machine=machine, attempt=attempt, report=report
+    )
     return workload
 
 

@@ -3,6 +3,7 @@
 import logging
 import threading
 
+from dispatchd.domain.event import Kind
 from dispatchd.domain.lifecycle import Event, advance, on_deadline
 from dispatchd.domain.model import Attempt, Outcome, State, Workload
 from dispatchd.errors import DispatchError, Stale
@@ -69,7 +70,7 @@ class Overseer:
                     state = advance(workload.state, Event.SETTLE)
                     unit.tx.workloads.swap(workload, state=state, changed_at=unit.now)
                     text = f"{workload.label}: finished, all its reports are settled"
-                    unit.tell("finished", text, workload=workload)
+                    unit.tell(Kind.FINISHED, text, workload=workload)
         except Stale:
             log.debug("workload %s moved on by itself", workload.id)
 

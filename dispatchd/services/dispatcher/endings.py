@@ -1,5 +1,6 @@
 """How an attempt ends, and what follows for its workload and its machine."""
 
+from dispatchd.domain.event import ENDINGS, Kind
 from dispatchd.domain.lifecycle import BAD_TRIES, Event, advance, after, is_bad_run
 from dispatchd.domain.model import Attempt, Machine, Outcome, State, Workload
 from dispatchd.services.dispatcher.identity import ALIVE
@@ -14,19 +15,19 @@ def end(
     workload = tx.workloads.get(attempt.workload_id)
     machine = tx.machines.get(attempt.machine_id)
     sent = context.phases.sent(attempt)
-    tx.attempts.swap(attempt, ended_at=unit.now, outcome=outcome, sent=sent)
+    attempt = tx.attempts.swap(attempt, ended_at=unit.now, outcome=outcome, sent=sent)
     on_file = tx.reports.on_file(workload.id, workload.run)
     queued = tx.releases.get(workload.release_id).unloaded_at is None
     event = after(workload, outcome, on_file=on_file, queued=queued)
     if event is not None:
         changed = _follow(unit, workload, event, outcome, by)
         unit.tell(
-            f"attempt-{outcome.name.lower().replace('_', '-')}",
+            ENDINGS[outcome],
             _sentence(changed, machine, outcome),
             workload=changed,
             machine=machine,
+            attempt=attempt,
             by=by,
-            attempt_id=attempt.id,
         )
         workload = changed
     if outcome.is_try and not machine.held:
@@ -97,7 +98,7 @@ def _hold_if_bad(unit: Unit, machine: Machine) -> None:
         state = State.UNASSIGNED if workload.state is State.FAILED else workload.state
         tx.workloads.swap(workload, tries=workload.tries - 1, state=state)
     unit.tell(
-        "machine-held",
+        Kind.MACHINE_HELD,
         f"{machine.label} is held: {reason}; their tries are given back",
         machine=machine,
     )

@@ -6,6 +6,7 @@ An address is weak: DHCP may give firmware and operating system different ones, 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from dispatchd.domain.event import Kind
 from dispatchd.domain.model import Attempt, Machine
 from dispatchd.services.dispatcher.unit import Unit
 
@@ -63,7 +64,7 @@ def _is_shared(unit: Unit, caller: Caller) -> bool:
     if others and caller.mac not in live:
         macs = ", ".join(sorted({*others, caller.mac}))
         unit.tell(
-            "name-conflict",
+            Kind.NAME_CONFLICT,
             f"two machines ask as {caller.name} ({macs}): both are known by their MAC until the "
             "boot URL of one of them is changed",
         )

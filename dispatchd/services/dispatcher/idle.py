@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from dispatchd.domain import schedule
+from dispatchd.domain.event import Kind
 from dispatchd.domain.model import Machine
 from dispatchd.services.dispatcher.offers import Offer, Programs, offer_program
 from dispatchd.services.dispatcher.unit import Context, Unit
@@ -43,7 +44,7 @@ class Idle:
         if too_long:
             hours = LONGEST_WAIT.total_seconds() / 3600
             text = f"{machine.label} waited for {hours:.0f} h: switched off"
-            unit.tell("waited-too-long", text, machine=machine)
+            unit.tell(Kind.WAITED_TOO_LONG, text, machine=machine)
         return self._offer(machine, answer)
 
     def fallback(self, reason: str) -> Offer:

@@ -3,6 +3,7 @@
 import ipaddress
 import re
 
+from dispatchd.domain.event import Kind
 from dispatchd.domain.lifecycle import Event, advance
 from dispatchd.domain.media import MACHINE_NAME, SECOND_FETCH
 from dispatchd.domain.model import Arrival, Delivery, Machine, Outcome
@@ -48,7 +49,7 @@ class Operator:
                 pinned_to=pinned,
                 changed_at=unit.now,
             )
-            unit.tell("retried", f"{workload.label}: to be run again", workload=workload, by=by)
+            unit.tell(Kind.RETRIED, f"{workload.label}: to be run again", workload=workload, by=by)
         self._context.wake()
 
     def cancel(self, workload_id: int, *, by: str) -> None:
@@ -67,7 +68,7 @@ class Operator:
                 reason=f"cancelled by {by}",
                 changed_at=unit.now,
             )
-            unit.tell("cancelled", f"{workload.label}: cancelled", workload=workload, by=by)
+            unit.tell(Kind.CANCELLED, f"{workload.label}: cancelled", workload=workload, by=by)
 
     def pause(self, references: list[str], *, paused: bool, by: str) -> None:
         """Pause or resume the queue, or these machines. Resuming a held machine trusts it again."""
@@ -75,8 +76,8 @@ class Operator:
             if not references:
                 if bool(unit.tx.queue_paused_by()) != paused:
                     unit.tx.pause_queue(paused=paused, by=by if paused else "")
-                    word = "paused" if paused else "resumed"
-                    unit.tell(f"queue-{word}", f"queue {word}", by=by)
+                    kind = Kind.QUEUE_PAUSED if paused else Kind.QUEUE_RESUMED
+                    unit.tell(kind, f"queue {'paused' if paused else 'resumed'}", by=by)
                 return
             for machine in [find_machine(unit, reference) for reference in references]:
                 self._pause_machine(unit, machine, paused=paused, by=by)
@@ -88,8 +89,9 @@ class Operator:
         machine = unit.tx.machines.update(
             machine.id, paused=paused, held=held, trusted_after=trusted
         )
-        word = "paused" if paused else "resumed"
-        unit.tell(f"machine-{word}", f"{machine.label} {word}", machine=machine, by=by)
+        kind = Kind.MACHINE_PAUSED if paused else Kind.MACHINE_RESUMED
+        text = f"{machine.label} {'paused' if paused else 'resumed'}"
+        unit.tell(kind, text, machine=machine, by=by)
 
     def change_machine(
         self,
@@ -110,7 +112,7 @@ class Operator:
             machine = find_or_make_machine(unit, reference)
             machine = unit.tx.machines.update(machine.id, **values) if values else machine
             said = ", ".join(f"{key}={value}" for key, value in values.items())
-            unit.tell("machine-set", f"{machine.label}: {said}", machine=machine, by=by)
+            unit.tell(Kind.MACHINE_SET, f"{machine.label}: {said}", machine=machine, by=by)
         return machine.id
 
     def forget_machine(self, reference: str, *, by: str) -> None:
@@ -123,7 +125,7 @@ class Operator:
                     hint="wait for its end, or cancel the workload",
                 )
             unit.tx.machines.forget(machine)
-            unit.tell("machine-forgotten", f"{machine.label} forgotten", by=by)
+            unit.tell(Kind.MACHINE_FORGOTTEN, f"{machine.label} forgotten", machine=machine, by=by)
 
     def claim(self, identity: str, workload_id: int, *, by: str) -> str:
         """Credit an unclaimed body to a workload's latest attempt; returns the report's id."""
@@ -142,9 +144,10 @@ class Operator:
             tx.unclaimed.delete(identity)
             report = tx.reports.same(attempt.id, content.digest)
             unit.tell(
-                "claimed",
+                Kind.CLAIMED,
                 f"unclaimed {identity[:8]} is {workload.label}'s",
                 workload=workload,
+                attempt=attempt,
                 by=by,
             )
         self._context.wake()
@@ -167,7 +170,14 @@ class Operator:
                 )
             values = {"state": Delivery.PENDING, "next_at": unit.now, "report_to": target}
             unit.tx.outbox.swap(entry, **values, error="")
-            unit.tell("report-retried", f"{report.title}: to be filed", workload=workload, by=by)
+            unit.tell(
+                Kind.REPORT_RETRIED,
+                f"{report.title}: to be filed",
+                workload=workload,
+                attempt=attempt,
+                report=report,
+                by=by,
+            )
         self._context.wake()
 
 

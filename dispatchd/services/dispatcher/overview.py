@@ -10,7 +10,7 @@ from dispatchd.errors import NotFound
 from dispatchd.services.dispatcher.attention import needs_a_hand
 from dispatchd.services.dispatcher.reasons import why
 from dispatchd.services.dispatcher.unit import Context
-from dispatchd.store.history import Event, Knock
+from dispatchd.store.history import Knock, Line
 from dispatchd.store.store import Transaction
 
 #: Rows answered at once where history has no end.
@@ -223,7 +223,7 @@ def _attempt(attempt: model.Attempt, machines: dict[int, model.Machine]) -> wire
     )
 
 
-def _events(tx: Transaction, events: list[Event]) -> list[wire.Event]:
+def _events(tx: Transaction, events: list[Line]) -> list[wire.Event]:
     machines = {machine.id: machine for machine in tx.machines.all()}
     releases = tx.releases.all()
     labels: dict[int, str | None] = {}
