@@ -59,6 +59,16 @@ class Commands(click.Group):
 
         return decorate
 
+    def group(  # type: ignore[override]
+        self, name: str | None = None
+    ) -> Callable[[Callable[..., Any]], click.Group]:
+        add = super().group(name, cls=Commands, invoke_without_command=True)
+
+        def decorate(function: Callable[..., Any]) -> click.Group:
+            return add(json_option(function))
+
+        return decorate
+
 
 @click.group(cls=Commands, invoke_without_command=True)
 @click.option("--socket", metavar="PATH", help="The control socket of dispatchd.")

@@ -3,12 +3,12 @@
 import click
 
 from dispatchctl import render
-from dispatchctl.cli import Commands, Session, dispatchctl, pass_session
+from dispatchctl.cli import Session, dispatchctl, pass_session
 from dispatchctl.client import Misused, segment
 from dispatchd import wire
 
 
-@dispatchctl.group(cls=Commands, invoke_without_command=True)
+@dispatchctl.group()
 @click.pass_context
 def machines(context: click.Context) -> None:
     """List machines; set what is known of them."""

@@ -7,13 +7,13 @@ import click
 import msgspec
 
 from dispatchctl import render
-from dispatchctl.cli import Commands, Session, dispatchctl, pass_session
+from dispatchctl.cli import Session, dispatchctl, pass_session
 from dispatchctl.client import Failure, segment
 from dispatchctl.selector import select
 from dispatchd import wire
 
 
-@dispatchctl.group(cls=Commands, invoke_without_command=True)
+@dispatchctl.group()
 @click.pass_context
 def reports(context: click.Context) -> None:
     """List reports; show, claim or deliver one."""

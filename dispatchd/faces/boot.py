@@ -24,7 +24,7 @@ from dispatchd.faces.channel import Transfer
 from dispatchd.faces.fallbacks import Fallbacks
 from dispatchd.faces.page import render_page
 from dispatchd.services.clock import Clock
-from dispatchd.services.dispatcher.asks import Asks
+from dispatchd.services.dispatcher.asks import DATABASE_WAIT, Asks
 from dispatchd.services.dispatcher.beacons import Beacons
 from dispatchd.services.dispatcher.content import parse_content
 from dispatchd.services.dispatcher.identity import Caller
@@ -139,7 +139,7 @@ class BootFace:
             if promised is not None:
                 return promised
         try:
-            self.observations.drain()
+            self.observations.drain(wait=DATABASE_WAIT)
             if is_head:
                 offer = self.asks.head(caller)
                 self.fallbacks.forget(caller)
@@ -213,12 +213,12 @@ class BootFace:
 
         def first_byte() -> None:
             self.phases.progress(attempt_id, part.offset)
-            self.observations.put(lambda: self.asks.first_byte(attempt_id, caller))
+            self.observations.put(lambda wait: self.asks.first_byte(attempt_id, caller, wait=wait))
 
         def progress(sent: int) -> None:
             self.phases.progress(attempt_id, part.offset + sent)
             if reached_end and sent == part.length:
-                self.observations.put(lambda: self.asks.whole(attempt_id))
+                self.observations.put(lambda wait: self.asks.whole(attempt_id, wait=wait))
 
         return Transfer(
             file,

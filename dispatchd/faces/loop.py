@@ -30,8 +30,9 @@ ACCEPTS = 64
 PAUSE = 1.0
 #: Seconds that a silent connection lives: firmware may be busy for a minute between two requests.
 IDLE = 120
-#: The largest request that is read at all, in bytes.
-LARGEST_REQUEST = 64 * 1024 * 1024
+#: The largest request that is read at all, in bytes: a report too large is still read to its end,
+#: since a sender who is cut off in the middle never sees the answer.
+LARGEST_REQUEST = 512 * 1024 * 1024
 _OUT_OF_DESCRIPTORS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 

@@ -48,6 +48,16 @@ def test_json_may_stand_before_or_after_the_command(loaded: RunningDaemon) -> No
     assert {"version", "url", "urls", "paused", "attention"} <= set(before)
 
 
+@pytest.mark.parametrize(
+    "command", ["status", "machines", "reports", "releases", "events", "show a.efi"]
+)
+def test_every_table_is_json_too_wherever_the_option_stands(
+    loaded: RunningDaemon, command: str
+) -> None:
+    words = command.split()
+    assert json.loads(loaded.ctl(*words, "--json")) == json.loads(loaded.ctl("--json", *words))
+
+
 def test_cancel_and_retry_take_names_globs_and_everything(loaded: RunningDaemon) -> None:
     assert loaded.ctl("cancel", "a.efi") == "a.efi: cancelled\n"
     assert loaded.states() == ["failed", "unassigned"]

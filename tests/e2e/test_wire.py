@@ -2,6 +2,7 @@
 
 import hashlib
 import http.client
+import json
 import os
 import signal
 import socket
@@ -15,6 +16,8 @@ from tests.e2e.daemon import RunningDaemon
 from tests.eventually import eventually
 
 QUIET = "[discovery]\nenabled = false\n"
+#: Seconds that EDK2 waits for an answer (PcdHttpIoTimeout).
+FIRMWARE = 5
 
 
 @pytest.fixture
@@ -39,10 +42,11 @@ def ask(
     path: str = "/dispatch",
     body: bytes | None = None,
     source: str = "127.0.0.1",
+    timeout: float = 30,
     **headers: str,
 ) -> tuple[http.client.HTTPResponse, bytes]:
     connection = http.client.HTTPConnection(
-        "127.0.0.1", daemon.port, timeout=30, source_address=(source, 0)
+        "127.0.0.1", daemon.port, timeout=timeout, source_address=(source, 0)
     )
     spoken = {"User-Agent": "UefiHttpBoot/1.0", "Accept": "*/*"}
     spoken |= {name.replace("_", "-"): value for name, value in headers.items()}
@@ -248,6 +252,38 @@ def test_a_database_that_does_not_answer_makes_machines_wait_and_loses_nothing(
     again, _ = ask(daemon, "HEAD")
     assert again.getheader("Content-Length") == str(len(image))
     assert ask(daemon, "GET")[1] == image
+
+
+def test_firmware_has_its_answer_though_what_was_sent_cannot_be_written_down(
+    tmp_path: Path, daemon: RunningDaemon, image: bytes
+) -> None:
+    load(daemon, tmp_path)
+    ask(daemon, "HEAD", "/dispatch/one")
+    port = daemon.port
+    database = sqlite3.connect(daemon.directory / "state/dispatchd.db", isolation_level=None)
+    database.execute("BEGIN IMMEDIATE")
+    # Its GET needs the database: the bytes that it gets are noted by whoever comes next.
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=FIRMWARE)
+    connection.request("GET", "/dispatch/one")
+    assert connection.getresponse().status == 200
+    connection.close()
+    for number in range(3):
+        announced, _ = ask(daemon, "HEAD", f"/dispatch/other-{number}", timeout=FIRMWARE)
+        assert announced.status == 200
+    database.execute("ROLLBACK")
+    database.close()
+
+
+def test_a_report_far_too_large_is_read_to_its_end_and_its_beginning_kept(
+    tmp_path: Path, daemon: RunningDaemon, image: bytes
+) -> None:
+    load(daemon, tmp_path)
+    ask(daemon, "GET")
+    sent = b'{"title": "x", "body": "' + b"y" * (80 << 20) + b'"}'
+    answer, said = ask(daemon, "PUT", body=sent)
+    assert (answer.status, said) == (413, b"")
+    (kept,) = json.loads(daemon.ctl("reports", "--json"))["unclaimed"]
+    assert kept["size"] == 4_194_304
 
 
 def test_stopping_is_clean_and_a_dead_socket_is_replaced(daemon: RunningDaemon) -> None:

@@ -10,13 +10,15 @@ from dispatchd.domain.schedule import choose
 from dispatchd.services.dispatcher.endings import end
 from dispatchd.services.dispatcher.identity import ALIVE, Caller, identify
 from dispatchd.services.dispatcher.idle import Idle
+from dispatchd.services.dispatcher.observations import PATIENCE
 from dispatchd.services.dispatcher.offers import Offer
 from dispatchd.services.dispatcher.unit import Context, Unit
 
 #: A GET this soon after the machine's HEAD belongs to it.
 PROMISED = timedelta(minutes=2)
-#: Seconds that a machine may be kept from its answer by the database: firmware gives up after 5.
-DATABASE_WAIT = 2.0
+#: Seconds that an answer to firmware, which gives up after 5, waits for the database. Up to three
+#: such waits come in a row: for whoever writes notes of what was sent, for such a note, for itself.
+DATABASE_WAIT = 0.6
 
 
 class Asks:
@@ -53,9 +55,9 @@ class Asks:
                 return Offer(status=404, handed="nothing: no download to resume")
             return _promised(promise)
 
-    def first_byte(self, attempt_id: int, caller: Caller) -> None:
+    def first_byte(self, attempt_id: int, caller: Caller, *, wait: float = PATIENCE) -> None:
         """The first byte of the attempt's asset was handed to the kernel."""
-        with self._context.unit() as unit:
+        with self._context.unit(wait=wait) as unit:
             attempt = unit.tx.attempts.get(attempt_id)
             unit.tx.machines.note_sent(attempt.machine_id, caller.mac, attempt.id)
             if attempt.first_byte_at is not None:
@@ -72,9 +74,9 @@ class Asks:
                 )
         self._context.phases.waited(attempt)
 
-    def whole(self, attempt_id: int) -> None:
+    def whole(self, attempt_id: int, *, wait: float = PATIENCE) -> None:
         """The last byte of the attempt's asset was handed to the kernel."""
-        with self._context.unit() as unit:
+        with self._context.unit(wait=wait) as unit:
             attempt = unit.tx.attempts.get(attempt_id)
             if attempt.whole_at is not None:
                 return

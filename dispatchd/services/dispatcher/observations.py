@@ -16,29 +16,41 @@ log = logging.getLogger(__name__)
 
 #: Seconds until a write that the database refused is tried again.
 AGAIN = 1.0
+#: Seconds that a write waits for its turn where nobody is kept waiting by it.
+PATIENCE = 5.0
 
 
 class Observations:
-    """Notes in the order in which they were made; each is written once."""
+    """Notes in the order in which they were made; each is written once.
+
+    A note is a use case that takes the seconds to wait for the database.
+    """
 
     def __init__(self) -> None:
-        self._notes: deque[Callable[[], None]] = deque()
+        self._notes: deque[Callable[[float], None]] = deque()
         self._writing = threading.Lock()
         self._wake = threading.Event()
 
-    def put(self, write: Callable[[], None]) -> None:
+    def put(self, write: Callable[[float], None]) -> None:
         """Note something down for later. Never blocks."""
         self._notes.append(write)
         self._wake.set()
 
-    def drain(self) -> None:
-        """Write everything noted so far. Raises StoreError, losing nothing, if it cannot be."""
+    def drain(self, wait: float = PATIENCE) -> None:
+        """Write everything noted so far. Raises StoreError, losing nothing, if it cannot be.
+
+        Waits up to ``wait`` seconds for whoever writes notes now, and as long for each write.
+        """
         if not self._notes:
             return
-        with self._writing:
+        if not self._writing.acquire(timeout=wait):
+            raise StoreError("cannot write down what was sent: the database keeps us waiting")
+        try:
             while self._notes:
-                self._write(self._notes[0])
+                self._write(self._notes[0], wait)
                 self._notes.popleft()
+        finally:
+            self._writing.release()
 
     def run(self, stopping: threading.Event) -> None:
         """Drain whenever there is something, until stopped; then once more."""
@@ -52,12 +64,12 @@ class Observations:
                 stopping.wait(AGAIN)
         self.drain()
 
-    def _write(self, write: Callable[[], None]) -> None:
+    def _write(self, write: Callable[[float], None], wait: float) -> None:
         try:
-            write()
+            write(wait)
         except Stale:
             # The attempt changed between reading and writing it: what was seen is still true.
-            write()
+            write(wait)
         except StoreError:
             raise
         except DispatchError as error:
