@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import ExitStack, contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -21,6 +21,7 @@ from dispatchd.errors import DispatchError, StoreError
 from dispatchd.faces.boot import BootFace
 from dispatchd.faces.control import ControlFace
 from dispatchd.faces.fallbacks import Fallbacks
+from dispatchd.faces.inherited import inherit
 from dispatchd.faces.loop import Loop
 from dispatchd.faces.sockets import listen_tcp, listen_unix
 from dispatchd.services import journal
@@ -62,7 +63,7 @@ STATUS = 5.0
 class Daemon:
     """Every part, opened in order on one stack. Use it as a context, then ``serve``."""
 
-    def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
+    def __init__(self, settings: Settings, environ: MutableMapping[str, str]) -> None:
         self._settings = settings
         self._environ = environ
         self._stack = ExitStack()
@@ -96,7 +97,7 @@ class Daemon:
         )
         self._loop.serve(
             self._control.application(),
-            [self._control_socket],
+            self._control_listeners,
             name="control",
             threads=CONTROL_THREADS,
             connections=CONTROL_CONNECTIONS,
@@ -130,12 +131,18 @@ class Daemon:
         self._stack.enter_context(_locked(settings.state_dir))
         self._store = Store(settings.database, listeners=[journal.tell])
         self._stack.callback(self._store.close)
-        self._listeners = [
-            self._stack.enter_context(listen_tcp(host, port))
-            for host, port in settings.boot.addresses()
-        ]
-        self._control_socket = self._stack.enter_context(listen_unix(settings.socket))
-        self._stack.callback(settings.socket.unlink, missing_ok=True)
+        inherited = inherit(self._environ)
+        enter = self._stack.enter_context
+        self._listeners = [enter(listener) for listener in inherited.boot]
+        self._control_listeners = [enter(listener) for listener in inherited.control]
+        if self._listeners:
+            log.info("the boot sockets are systemd's: [boot] listen is not used")
+        else:
+            addresses = settings.boot.addresses()
+            self._listeners = [enter(listen_tcp(host, port)) for host, port in addresses]
+        if not self._control_listeners:
+            self._control_listeners = [enter(listen_unix(settings.socket))]
+            self._stack.callback(settings.socket.unlink, missing_ok=True)
 
     def _compose(self) -> None:
         settings, store, clock = self._settings, self._store, SystemClock()
@@ -287,7 +294,7 @@ class Daemon:
         log.info("state in %s, cache in %s", settings.state_dir, settings.cache_dir)
         for url in self._urls():
             log.info("boot URL for the firmware: %s", url)
-        log.info("control socket: %s", settings.socket)
+        log.info("control socket: %s", self._control_listeners[0].getsockname())
         token = self._tokens.current()
         log.info("GitHub: %s", token or "no token yet (dispatchctl login): reports wait here")
         with self._store.reading() as tx:

@@ -140,6 +140,13 @@ class Channel(HTTPChannel):
         """Whether a file's bytes are still to go out."""
         return any(isinstance(buffer, Transfer) for buffer in list(self.outbufs))
 
+    def owes_an_answer(self) -> bool:
+        """Whether a request is here, on its way or about to be: a peer that has just connected and
+        said nothing yet is a beacon that will not try again. An idle connection is owed nothing.
+        """
+        answering = self.total_outbufs_len and not self.is_sending_file()
+        return bool(self.requests or self.request is not None or answering or not self._heard)
+
     def _flush_some(self, do_close: bool = True) -> bool:
         """Send what the socket takes, up to a burst; whether anything went out."""
         left = BURST

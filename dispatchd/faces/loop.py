@@ -172,7 +172,8 @@ class Loop:
 
     def run(self, *, drain: float, grace: float) -> None:
         """Serve until ``stop``; then up to ``drain`` seconds more while files go out, and up to
-        ``grace`` seconds for answers in flight. Everything is closed when this returns.
+        ``grace`` seconds while a peer that is connected is owed an answer. Who connects then waits
+        for the next daemon if the listeners outlive us. Everything is closed when this returns.
         """
         while not self._stopping:
             self._turn(1.0)
@@ -189,11 +190,7 @@ class Loop:
         wasyncore.close_all(self._map)
 
     def _is_busy(self) -> bool:
-        return any(
-            channel.requests or (channel.total_outbufs_len and not channel.is_sending_file())
-            for face in self._faces
-            for channel in face.channels()
-        )
+        return any(channel.owes_an_answer() for face in self._faces for channel in face.channels())
 
     def _turn_until(self, is_done: Callable[[], bool], seconds: float) -> None:
         until = time.monotonic() + seconds

@@ -26,11 +26,13 @@ class RunningDaemon:
         environ: dict[str, str] | None = None,
         programs: Path = BIN,
         prefix: tuple[str, ...] = (),
+        pass_fds: tuple[int, ...] = (),
     ) -> None:
         self.directory = directory
         self.socket = directory / "control.sock"
         self._programs = programs
         self._prefix = prefix
+        self._pass_fds = pass_fds
         self._environ = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "HOME": str(directory)}
         self._environ |= environ or {}
         self._process: subprocess.Popen[str] | None = None
@@ -68,6 +70,7 @@ class RunningDaemon:
             stderr=subprocess.PIPE,
             text=True,
             env=self._environ,
+            pass_fds=self._pass_fds,
         )
         threading.Thread(target=self._read, args=[self._process], daemon=True).start()
         eventually(lambda: self._is_up() or self._has_ended(), within=20)
