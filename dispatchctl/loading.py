@@ -41,6 +41,7 @@ class Length(click.ParamType[float]):
 @click.option("--on", metavar="MACHINE", help="On this machine only.")
 @click.option("--no-file", is_flag=True, help="Keep the reports here, file no issues.")
 @click.option("--report-to", metavar="OWNER/REPO", help="File the issues there.")
+@click.option("--report-failures", is_flag=True, help="Report workloads that fail, too.")
 @click.option("--all-efi", is_flag=True, help="Take every *.efi, *.iso and *.img.")
 @click.option("--attempts", type=click.IntRange(1, 100), help="Tries of each workload.")
 @click.option("--timeout", type=Length(), help="From boot to report, like 2h.")
@@ -59,6 +60,7 @@ def load(
     on: str | None,
     no_file: bool,
     report_to: str | None,
+    report_failures: bool,
     all_efi: bool,
     attempts: int | None,
     timeout: float | None,
@@ -85,6 +87,7 @@ def load(
         on=on,
         file=not no_file,
         report_to=report_to,
+        report_failures=report_failures,
         all_efi=all_efi,
         attempts=attempts,
         report_timeout=timeout,

@@ -228,6 +228,7 @@ class Daemon:
             idle=settings.queue.idle,
             max_tries=settings.queue.attempts,
             only_known=settings.boot.machines == "known",
+            report_failures=settings.reports.failures,
         )
 
     def _discovery(self) -> Discovery:

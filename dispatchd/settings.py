@@ -106,6 +106,7 @@ class GitHub(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 class Reports(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     footer: bool = True
+    failures: bool = False
 
 
 class Discovery(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):

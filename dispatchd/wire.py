@@ -125,6 +125,7 @@ class LoadRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     ``plan``: say what would happen and change nothing. ``report_to`` is "OWNER/REPO". ``pools``:
     once per pool. ``on``: a machine, by name, MAC, address or id. ``report_timeout`` is seconds.
+    ``report_failures``: a workload that fails without a report is reported by dispatchd itself.
     """
 
     owner: str | None = None
@@ -140,6 +141,7 @@ class LoadRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     attempts: int | None = None
     report_timeout: float | None = None
     priority: int = 0
+    report_failures: bool = False
     plan: bool = False
 
 

@@ -56,7 +56,7 @@ def load(tmp_path: Path, text: str, **environ: str) -> settings.Settings:
         (f"[deadlines]\nlate = '{'9' * 400}h'", r"\[deadlines\] late: .*is no length"),
         (f"[cache]\nmax_size = '{'9' * 5000}GiB'", r"\[cache\] max_size: .*is no size"),
         ("[queue]\nattempts = true", r"\[queue\] attempts"),
-        ("[reports]\nfailures = true", r"\[reports\] failures: unknown key"),
+        ("[reports]\nfailure = true", r"\[reports\] failure: unknown key"),
         ("[hooks]\nrun = 'x'", "hooks: unknown key"),
         ("boot = 1", "boot: "),
         (f"x = {'[' * 20000}", "nested too deeply"),

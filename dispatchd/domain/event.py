@@ -37,6 +37,7 @@ class Kind(StrEnum):
 
     LOADED = "loaded", "8cd4bac49af34a8fa60ba94877bd32e6"
     UNLOADED = "unloaded", "2b5e3ff26c0142468f74c10834f3c84b"
+    DRIFTED = "drifted", "2ccd551846ac496486099ac1d6047727", Severity.WARNING
     WITHDRAWN = "withdrawn", "b862dfc842304b76aaa9ae912a534bab", Severity.ERROR
     BYTES_WHOLE = "bytes-whole", "1b741ef1f4a44dc4aa671c8794a67d5c"
     BYTES_LOST = "bytes-lost", "510efea952d14836a1c349f90ae57efa", Severity.WARNING
@@ -77,6 +78,7 @@ class Kind(StrEnum):
 
     UNCLAIMED = "unclaimed", "68c75de741eb42ffab10f2aaeb065a80", Severity.WARNING
     CLAIMED = "claimed", "b85785f469104cc493a932892b4f6c4c"
+    FAILURE_REPORTED = "failure-reported", "fbd511854830478189d67b79c24b3c8f", Severity.WARNING
     REPORT_FILED = "report-filed", "96ae68c0189a4cdb9f9783113d6d4bc7"
     REPORT_HELD = "report-held", "861e0b143e1c4bda90f09c50ad6f3d12", Severity.ERROR
     REPORT_REFUSED = "report-refused", "44adf01161dc487e96346c9c93e9a6fd", Severity.ERROR

@@ -90,6 +90,7 @@ class Release:
     unloaded_at: datetime | None
     unfinished: bool
     drift: str
+    report_failures: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -217,7 +218,10 @@ class Promise:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
-    """One result of one attempt, as the beacon sent it."""
+    """One result of one attempt, as the beacon sent it.
+
+    A ``failure`` is ours: it says that its workload failed, and is no result of it.
+    """
 
     id: str
     attempt_id: int
@@ -229,21 +233,36 @@ class Report:
     milestone: str
     received_at: datetime
     late: bool
+    failure: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OutboxEntry:
-    """A report's delivery. ``posting_at`` is set before the POST: from then on, look first."""
+    """A report's delivery.
+
+    ``posting_at`` is the first POST whose outcome is not known: from then on, look before posting;
+    ``looks`` were in vain since the latest one. ``issue`` is the number once there is one, and
+    ``comments`` of its series are there. GitHub did not take the fields ``dropped`` (lines like
+    "labels: why"), nor a body longer than ``room`` characters (0: not known). ``limited``: nothing
+    at all may be asked of GitHub before ``next_at``. ``failing_since`` is set while it goes wrong.
+    """
 
     report_id: str
     state: Delivery
     report_to: str
-    tries: int
     next_at: datetime
-    posting_at: datetime | None
-    url: str
-    error: str
-    warning: str
+    tries: int = 0
+    posting_at: datetime | None = None
+    looks: int = 0
+    issue: int = 0
+    comments: int = 0
+    room: int = 0
+    dropped: tuple[str, ...] = ()
+    limited: bool = False
+    failing_since: datetime | None = None
+    url: str = ""
+    error: str = ""
+    warning: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

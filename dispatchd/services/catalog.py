@@ -205,6 +205,7 @@ class _Loading:
             "filing": self.request.file and bool(self.found.report_to),
             "filters": tuple(self.request.filters),
             "all_efi": self.request.all_efi,
+            "report_failures": self.request.report_failures,
             "loaded_at": self.unit.now,
             "unloaded_at": None,
             "unfinished": self.found.unfinished,

@@ -57,14 +57,22 @@ class Reports:
         return [_split(row) for row in self._connection.execute(query)]
 
     def on_file(self, workload_id: int, run: int) -> bool:
-        """Whether a report of the workload's present run is here."""
-        of_run = (attempts.c.workload_id == workload_id) & (attempts.c.run == run)
-        return self._connection.execute(self._both().where(of_run).limit(1)).first() is not None
+        """Whether a result of the workload's present run is here."""
+        return self._any_of_run(workload_id, run, failure=False)
+
+    def failure_on_file(self, workload_id: int, run: int) -> bool:
+        """Whether it was reported already that the workload failed in this run."""
+        return self._any_of_run(workload_id, run, failure=True)
 
     def unsettled(self, workload_id: int) -> bool:
         """Whether a report of the workload still has to be delivered."""
         of_it = (attempts.c.workload_id == workload_id) & outbox.c.state.not_in(list(DELIVERED))
         return self._connection.execute(self._both().where(of_it).limit(1)).first() is not None
+
+    def _any_of_run(self, workload_id: int, run: int, *, failure: bool) -> bool:
+        of_run = (attempts.c.workload_id == workload_id) & (attempts.c.run == run)
+        wanted = self._both().where(of_run & (reports.c.failure == failure))
+        return self._connection.execute(wanted.limit(1)).first() is not None
 
     def _both(self) -> sa.Select[Any]:
         return (

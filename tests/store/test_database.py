@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
 from dispatchd.domain.model import Unclaimed
 from dispatchd.errors import Stale, StoreError
@@ -38,6 +39,11 @@ def engine(url: str) -> Iterator[sa.Engine]:
     engine.dispose()
 
 
+def head() -> str:
+    (newest,) = ScriptDirectory.from_config(migrate.configuration()).get_heads()
+    return newest
+
+
 def test_the_migrations_make_the_schema(engine: sa.Engine) -> None:
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
@@ -48,9 +54,9 @@ def test_a_migration_that_fails_leaves_nothing_behind(
 ) -> None:
     copy = tmp_path / "migrations"
     shutil.copytree(migrate.migrations(), copy)
-    (copy / "versions" / "0002_broken.py").write_text(
+    (copy / "versions" / "9999_broken.py").write_text(
         "import sqlalchemy as sa\nfrom alembic import op\n"
-        'revision = "0002"\ndown_revision = "0001"\n'
+        f'revision = "9999"\ndown_revision = "{head()}"\n'
         "def upgrade():\n"
         '    op.create_table("half", sa.Column("id", sa.Integer))\n'
         '    op.execute("INSERT INTO nowhere VALUES (1)")\n'
@@ -67,7 +73,7 @@ def test_a_newer_database_is_refused_and_left_alone(url: str, engine: sa.Engine)
     with engine.connect().execution_options(**{WRITE: 1.0}) as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
         connection.commit()
-    with pytest.raises(StoreError, match=r"newer than this dispatchd .*0001"):
+    with pytest.raises(StoreError, match=rf"newer than this dispatchd .*{head()}"):
         Store(url)
 
 

@@ -159,7 +159,7 @@ def take_report(unit: Unit, attempt: Attempt, content: Content, machine: Machine
         received_at=unit.now,
         late=late,
     )
-    tx.reports.insert(report, _delivery(unit, report, workload, machine))
+    tx.reports.insert(report, delivery(unit, report, workload, machine))
     tx.attempts.swap(attempt, reported_at=unit.now)
     event = _effect(unit, attempt, workload)
     if event is not None:
@@ -183,19 +183,15 @@ def _effect(unit: Unit, attempt: Attempt, workload: Workload) -> Event | None:
     return Event.REPORT_LATE
 
 
-def _delivery(unit: Unit, report: Report, workload: Workload, machine: Machine) -> OutboxEntry:
+def delivery(unit: Unit, report: Report, workload: Workload, machine: Machine) -> OutboxEntry:
+    """The report's way: to GitHub, or it stays here."""
     release = unit.tx.releases.get(workload.release_id)
     files = release.filing and release.report_to and not machine.simulated
     return OutboxEntry(
         report_id=report.id,
         state=Delivery.PENDING if files else Delivery.KEPT,
         report_to=release.report_to if files else "",
-        tries=0,
         next_at=unit.now,
-        posting_at=None,
-        url="",
-        error="",
-        warning="",
     )
 
 

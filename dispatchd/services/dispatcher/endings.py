@@ -3,6 +3,7 @@
 from dispatchd.domain.event import ENDINGS, Kind
 from dispatchd.domain.lifecycle import BAD_TRIES, Event, advance, after, is_bad_run
 from dispatchd.domain.model import Attempt, Machine, Outcome, State, Workload
+from dispatchd.services.dispatcher.failures import report_failure
 from dispatchd.services.dispatcher.identity import ALIVE
 from dispatchd.services.dispatcher.unit import Context, Unit
 
@@ -32,7 +33,11 @@ def end(
         workload = changed
     if outcome.is_try and not machine.held:
         _hold_if_bad(unit, machine)
-    return tx.workloads.get(workload.id)
+    workload = tx.workloads.get(workload.id)
+    # Not before the hold: it may have given the last try back.
+    if event is Event.EXHAUST and workload.state is State.FAILED:
+        report_failure(context, unit, workload, machine)
+    return workload
 
 
 def _follow(unit: Unit, workload: Workload, event: Event, outcome: Outcome, by: str) -> Workload:

@@ -21,6 +21,7 @@ class Policy:
     idle: str = "auto"
     max_tries: int = 2
     only_known: bool = False
+    report_failures: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
