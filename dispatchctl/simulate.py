@@ -25,8 +25,9 @@ TIMEOUT = 30.0
 @dispatchctl.command()
 @click.option("--machines", type=click.IntRange(1, 100), default=2, help="How many machines.")
 @click.option("--patience", type=int, default=120, help="Seconds that a machine waits for work.")
+@click.option("--pace", type=float, default=0, help="Seconds between two steps, to watch them.")
 @pass_session
-def simulate(session: Session, machines: int, patience: int) -> None:
+def simulate(session: Session, machines: int, patience: int, pace: float) -> None:
     """Play machines through the workloads of a loaded directory, until all are switched off."""
     client = session.client
     loaded = client.get("/v1/releases", wire.Releases).releases
@@ -44,6 +45,7 @@ def simulate(session: Session, machines: int, patience: int) -> None:
             path=url.path,
             hosts=("127.0.0.1", url.hostname or "127.0.0.1"),
             patience=patience,
+            pace=pace,
         )
         for number in range(1, machines + 1)
     ]
@@ -67,6 +69,7 @@ class Simulated:
     port: int
     path: str
     patience: int
+    pace: float
     trouble: str = ""
     pause: threading.Event = field(default_factory=threading.Event)
 
@@ -98,7 +101,7 @@ class Simulated:
         try:
             announced, _ = self._ask(connection, "HEAD")
             if announced.status != 200:
-                click.echo(f"{self.name}  boots its next option ({announced.status})")
+                self._say(f"boots its next option ({announced.status})")
                 return None
             answer, body = self._ask(connection, "GET")
         finally:
@@ -111,17 +114,21 @@ class Simulated:
         handed = self._handed()
         signs = {"poweroff.efi": "is switched off", "wait.efi": "is told to wait"}
         said = signs.get(handed, f"{wire.SIGNS['downloading']} has {handed}")
-        click.echo(f"{self.name}  {said} ({render.size(len(body))})")
+        self._say(f"{said} ({render.size(len(body))})")
         return handed
 
     def _run(self, handed: str) -> None:
         self._speak("POST", None)
-        click.echo(f"{self.name}  {wire.SIGNS['booting']} booted {handed}")
+        self._say(f"{wire.SIGNS['booting']} booted {handed}")
         for part in ("prerequisites", "tests"):
             title = f"{handed}: {part} passed (simulated)"
             report = {"title": title, "body": "A simulated report.", "labels": ["simulated"]}
             self._speak("PUT", msgspec.json.encode(report))
-            click.echo(f"{self.name}  {wire.SIGNS['reported']} {title}")
+            self._say(f"{wire.SIGNS['reported']} {title}")
+
+    def _say(self, step: str) -> None:
+        click.echo(f"{self.name}  {step}")
+        self.pause.wait(self.pace)
 
     def _speak(self, method: str, body: bytes | None) -> None:
         connection = self._connect()

@@ -12,10 +12,9 @@ finish() {
 trap finish EXIT
 
 say() { printf '\n== %s\n' "$*"; }
-ctl() {
-	printf '$ dispatchctl %s\n' "$*"
-	"$bin/dispatchctl" --socket "$scratch/control.sock" "$@"
-}
+dispatchctl() { "$bin/dispatchctl" --socket "$scratch/control.sock" "$@"; }
+# What a command prints stays together, whoever else prints meanwhile.
+ctl() { printf '\n$ dispatchctl %s\n%s\n' "$*" "$(dispatchctl "$@")"; }
 
 mkdir "$scratch/images"
 for name in fedora-41 ubuntu-25.10 debian-13; do
@@ -41,9 +40,7 @@ TOML
 say "starting dispatchd on a scratch directory"
 "$bin/dispatchd" --config "$scratch/dispatchd.toml" 2>"$scratch/log" &
 daemon=$!
-for _ in $(seq 100); do
-	[ ! -S "$scratch/control.sock" ] || break
-	kill -0 "$daemon" 2>/dev/null || break
+until grep -q ' queue: ' "$scratch/log" || ! kill -0 "$daemon" 2>/dev/null; do
 	sleep 0.1
 done
 cat "$scratch/log"
@@ -53,10 +50,13 @@ ctl load --dir "$scratch/images"
 ctl status
 
 say "two machines are switched on"
-ctl simulate --machines 2 &
+printf '\n$ dispatchctl simulate --machines 2 --pace 1\n'
+dispatchctl simulate --machines 2 --pace 1 &
 machines=$!
-sleep 0.3
-ctl status
+for _ in 1 2 3; do
+	sleep 2.5
+	ctl status
+done
 wait "$machines"
 
 say "all is run; the machines are switched off"

@@ -25,17 +25,21 @@ class KnockBook:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._waiting: queue.Queue[Knock] = queue.Queue(WAITING)
+        self._wake = threading.Event()
 
     def put(self, knock: Knock) -> None:
         """Remember a knock. Never blocks."""
         log.debug("knock: %s %s -> %s", knock.address, knock.request, knock.answer)
         with suppress(queue.Full):
             self._waiting.put_nowait(knock)
+        self._wake.set()
 
     def run(self, stopping: threading.Event) -> None:
-        """Write what was put, until stopped; then once more."""
+        """Write what was put, until stopped; then once more. The first knock is written at once."""
         while not stopping.wait(SPACING):
-            self.write()
+            if self._wake.wait(SPACING):
+                self._wake.clear()
+                self.write()
         self.write()
 
     def write(self) -> None:
