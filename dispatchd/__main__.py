@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from dispatchd import settings
+from dispatchd import crashpoints, settings
 from dispatchd.daemon import VERSION, Daemon
 from dispatchd.errors import ConfigError, DispatchError
 from dispatchd.services.journal import configure
@@ -26,6 +26,7 @@ def main() -> None:
     parser.add_argument("--version", action="version", version=f"dispatchd {VERSION}")
     arguments = parser.parse_args()
     configure(os.environ, sys.stderr)
+    crashpoints.arm(os.environ)
     sys.exit(_run(arguments.config))
 
 
