@@ -37,7 +37,11 @@ test: lint ## Everything. As root on Debian it installs the programs that it nee
 wheel: venv ## The wheel, in dist/.
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist .
 
+deb: venv ## The Debian package, in dist/.
+	packaging/requirements.sh deb
+	packaging/deb.sh $(BIN) dist
+
 clean: ## Remove what was made.
 	rm -rf $(VENV) dist build .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
-.PHONY: help venv demo lint check test wheel clean
+.PHONY: help venv demo lint check test wheel deb clean

@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from dispatchd import crashpoints, settings
+from dispatchd import settings, units
 from dispatchd.daemon import VERSION, Daemon
 from dispatchd.errors import ConfigError, DispatchError
 from dispatchd.services.journal import configure
@@ -23,16 +23,27 @@ def main() -> None:
         "their reports as GitHub issues.",
     )
     parser.add_argument("--config", type=Path, metavar="PATH", help="the settings, a TOML file")
+    parser.add_argument(
+        "--print-unit",
+        nargs="?",
+        const="dispatchd.service",
+        choices=units.names(),
+        metavar="NAME",
+        help="print a file for systemd, with the path of this program, and exit: "
+        f"{', '.join(units.names())}",
+    )
     parser.add_argument("--version", action="version", version=f"dispatchd {VERSION}")
     arguments = parser.parse_args()
     configure(os.environ, sys.stderr)
-    crashpoints.arm(os.environ)
-    sys.exit(_run(arguments.config))
+    sys.exit(_run(arguments.config, arguments.print_unit))
 
 
-def _run(config: Path | None) -> int:
+def _run(config: Path | None, unit: str | None) -> int:
     log = logging.getLogger("dispatchd")
     try:
+        if unit:
+            sys.stdout.write(units.unit(unit, Path(sys.argv[0]).absolute()))
+            return 0
         with Daemon(
             settings.load(config, os.environ, is_root=os.geteuid() == 0), os.environ
         ) as daemon:

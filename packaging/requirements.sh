@@ -1,16 +1,19 @@
 #!/usr/bin/env bash
-# Makes sure of the Debian packages that the environment (venv) or the tests (test) need.
-# As root they are installed; else what is missing is named. With CI=true missing is a failure.
+# Makes sure of the Debian packages that the environment (venv), our own package (deb) or the tests
+# (test) need. As root they are installed; else what is missing is named. With CI=true missing is a
+# failure.
 set -euo pipefail
 
 case "${1:-}" in
 venv) packages=(python3-venv) ;;
+deb) packages=(debhelper dpkg-dev python3-venv scdoc) ;;
 test) packages=(
-	avahi-daemon avahi-utils binutils busybox-static clang cpio dbus iproute2 kmod lld make
-	ovmf qemu-system-x86 systemd systemd-boot-efi xz-utils
+	avahi-daemon avahi-utils binutils busybox-static clang cpio dbus debhelper debootstrap dpkg-dev
+	iproute2 kmod lintian lld make ovmf python3-venv qemu-system-x86 scdoc systemd systemd-boot-efi
+	systemd-container xz-utils
 ) ;;
 *)
-	echo "usage: $0 venv|test" >&2
+	echo "usage: $0 venv|deb|test" >&2
 	exit 2
 	;;
 esac
@@ -38,5 +41,5 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
 	exit 0
 fi
 echo "not installed, since this is not root on Debian: ${missing[*]}" >&2
-echo "the tests that need them are skipped, each with its reason" >&2
-[ "${CI:-}" != true ] && [ "$1" != venv ]
+[ "$1" != test ] || echo "the tests that need them are skipped, each with its reason" >&2
+[ "$1" = test ] && [ "${CI:-}" != true ]

@@ -1,4 +1,4 @@
-"""The wheel as people install it, and the unit as systemd reads it."""
+"""The wheel as people install it, and the units as systemd reads them."""
 
 import subprocess
 import sys
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from dispatchd.units import unit
 from tests.e2e.daemon import RunningDaemon
 from tests.requirements import require_programs
 
@@ -41,17 +42,27 @@ def test_the_installed_programs_run_the_loop(installed: Path, tmp_path: Path) ->
         assert daemon.stop() == 0
 
 
-def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
+def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path) -> None:
     require_programs("systemd-analyze")
-    text = (ROOT / "packaging/systemd/dispatchd.service").read_text()
-    unit = tmp_path / "dispatchd.service"
-    # The program is not installed where the unit looks for it: any that is there will do.
-    unit.write_text(text.replace("/usr/local/bin/dispatchd", "/bin/true"))
+    names = ("dispatchd.service", "dispatchd.socket", "dispatchd-control.socket")
+    for name in names:
+        # The program need not be installed: any that is there will do.
+        (tmp_path / name).write_text(unit(name, Path("/bin/true")))
     done = subprocess.run(
-        ["systemd-analyze", "verify", "--man=no", unit],
+        ["systemd-analyze", "verify", "--man=no", *(tmp_path / name for name in names)],
         capture_output=True,
         text=True,
         check=False,
         env={"PATH": "/usr/bin:/bin", "SYSTEMD_LOG_LEVEL": "warning"},
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_installed_program_prints_the_unit_that_starts_it(installed: Path) -> None:
+    done = subprocess.run(
+        [installed / "dispatchd", "--print-unit"], capture_output=True, text=True, check=False
+    )
+    # Its sandbox has a /tmp of its own, where this environment is not.
+    assert done.returncode == 78
+    assert f"cannot run {installed}/dispatchd as a service" in done.stderr
+    assert "ExecStart=/opt/bin/dispatchd" in unit("dispatchd.service", Path("/opt/bin/dispatchd"))
