@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from dispatchd import settings, units
+from dispatchd import crashpoints, settings, units
 from dispatchd.daemon import VERSION, Daemon
 from dispatchd.errors import ConfigError, DispatchError
 from dispatchd.services.journal import configure
@@ -35,6 +35,7 @@ def main() -> None:
     parser.add_argument("--version", action="version", version=f"dispatchd {VERSION}")
     arguments = parser.parse_args()
     configure(os.environ, sys.stderr)
+    crashpoints.arm(os.environ)
     sys.exit(_run(arguments.config, arguments.print_unit))
 
 

@@ -2,22 +2,17 @@
 on one stack, and shutdown is its mirror.
 """
 
-import fcntl
 import logging
-import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, MutableMapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, MutableMapping
+from contextlib import ExitStack, suppress
 from importlib.metadata import version
-from pathlib import Path
-
-import sdnotify
 
 from dispatchd import wire
 from dispatchd.domain import lifecycle
 from dispatchd.domain.model import Delivery
-from dispatchd.errors import DispatchError, StoreError
+from dispatchd.errors import DispatchError
 from dispatchd.faces.boot import BootFace
 from dispatchd.faces.control import ControlFace
 from dispatchd.faces.fallbacks import Fallbacks
@@ -44,8 +39,12 @@ from dispatchd.services.knocks import KnockBook
 from dispatchd.services.network import Endpoint, Neighbours, boot_urls
 from dispatchd.services.outbox import Outbox
 from dispatchd.services.programs import Programs
+from dispatchd.services.pulse import Pulse, Watchdog
+from dispatchd.services.restarts import tell_start, tell_stop
+from dispatchd.services.systemd import Systemd
 from dispatchd.services.token import TokenStore
 from dispatchd.settings import Settings
+from dispatchd.store.lock import locked
 from dispatchd.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -58,6 +57,10 @@ CONTROL_THREADS, CONTROL_CONNECTIONS = 4, 100
 GRACE = 5.0
 #: Seconds between two looks at the counts that systemctl status shows.
 STATUS = 5.0
+#: Seconds that a part may be busy without a sign of life. GitHub may keep some waiting for long;
+#: loading a directory copies its files.
+PATIENCE = 60.0
+PATIENCE_OF = {"catalog": 900.0, "outbox": 900.0, "control workers": 900.0}
 
 
 class Daemon:
@@ -67,11 +70,14 @@ class Daemon:
         self._settings = settings
         self._environ = environ
         self._stack = ExitStack()
-        self._stopping = threading.Event()
+        self._clock = SystemClock()
         self._draining = threading.Event()
         self._crashed = False
-        self._loop = Loop()
-        self._notifier = sdnotify.SystemdNotifier()
+        self._why = ""
+        self._systemd = Systemd(environ)
+        self._pulses: list[Pulse] = []
+        self._turns = self._pulse("loop")
+        self._loop = Loop(on_turn=self._turned)
 
     def __enter__(self) -> "Daemon":
         with self._stack:
@@ -86,7 +92,7 @@ class Daemon:
     def serve(self) -> int:
         """Serve both faces until SIGTERM or SIGINT; returns the exit status."""
         for stop in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(stop, lambda *_: self._stop())
+            signal.signal(stop, lambda number, _: self._stop(signal.Signals(number).name))
         self._loop.serve(
             self._boot.application(),
             self._listeners,
@@ -94,6 +100,7 @@ class Daemon:
             threads=BOOT_THREADS,
             connections=BOOT_CONNECTIONS,
             on_misfit=self._boot.misfit,
+            on_answer=self._pulse("boot workers").beat,
         )
         self._loop.serve(
             self._control.application(),
@@ -101,6 +108,7 @@ class Daemon:
             name="control",
             threads=CONTROL_THREADS,
             connections=CONTROL_CONNECTIONS,
+            on_answer=self._pulse("control workers").beat,
         )
         services: dict[str, Callable[[threading.Event], None]] = {
             "deadlines": self._overseer.run,
@@ -110,25 +118,27 @@ class Daemon:
             "catalog": self._catalog.run,
             "outbox": self._outbox.run,
             "status": self._report_status,
+            "watchdog": Watchdog(self._systemd, self._pulses, ask=self._loop.ask).run,
         }
         if self._settings.discovery.enabled:
             services["discovery"] = self._discovery().run
-        threads = [self._start(name, service) for name, service in services.items()]
+        threads = [self._start(self._pulse(name), service) for name, service in services.items()]
         self._say_hello()
-        self._notifier.notify("READY=1")
+        self._systemd.ready()
         self._loop.run(drain=self._settings.deadlines.drain, grace=GRACE)
-        self._notifier.notify("STOPPING=1")
-        self._stopping.set()
+        for pulse in self._pulses:
+            pulse.set()
         self._wake()
         for thread in threads:
             thread.join(GRACE)
-        log.info("stopped")
+        tell_stop(self._store, self._clock, why=self._why)
         return 1 if self._crashed else 0
 
     def _open(self) -> None:
         """What other processes could hold or deny: the directories, the sockets, the database."""
         settings = self._settings
-        self._stack.enter_context(_locked(settings.state_dir))
+        self._stack.callback(self._systemd.close)
+        self._stack.enter_context(locked(settings.state_dir))
         self._store = Store(settings.database, listeners=[journal.tell])
         self._stack.callback(self._store.close)
         inherited = inherit(self._environ)
@@ -145,7 +155,7 @@ class Daemon:
             self._stack.callback(settings.socket.unlink, missing_ok=True)
 
     def _compose(self) -> None:
-        settings, store, clock = self._settings, self._store, SystemClock()
+        settings, store, clock = self._settings, self._store, self._clock
         self._endpoints = [Endpoint.of(listener) for listener in self._listeners]
         self._tokens = TokenStore(settings.state_dir, self._environ)
         self._github = GitHub(
@@ -261,22 +271,34 @@ class Daemon:
         self._fetcher.wake()
         self._outbox.wake()
 
-    def _stop(self) -> None:
+    def _stop(self, why: str) -> None:
         """From a signal: askers wait from now on, and transfers in flight may end."""
+        self._why = self._why or why
         self._draining.set()
+        self._systemd.stopping()
         self._loop.stop()
 
-    def _start(self, name: str, service: Callable[[threading.Event], None]) -> threading.Thread:
+    def _turned(self) -> None:
+        self._turns.beat()
+        if self._draining.is_set():
+            self._systemd.wait_longer()
+
+    def _pulse(self, name: str) -> Pulse:
+        pulse = Pulse(name, patience=PATIENCE_OF.get(name, PATIENCE))
+        self._pulses.append(pulse)
+        return pulse
+
+    def _start(self, pulse: Pulse, service: Callable[[threading.Event], None]) -> threading.Thread:
         def run() -> None:
             try:
-                service(self._stopping)
+                pulse.drive(service)
             except BaseException:
                 # Half a daemon helps nobody: systemd starts a whole one.
-                log.exception("the %s thread died: stopping", name)
+                log.exception("the %s thread died: stopping", pulse.name)
                 self._crashed = True
-                self._stop()
+                self._stop(f"the {pulse.name} thread died")
 
-        thread = threading.Thread(target=run, name=name, daemon=True)
+        thread = threading.Thread(target=run, name=pulse.name, daemon=True)
         thread.start()
         return thread
 
@@ -286,12 +308,13 @@ class Daemon:
             with suppress(DispatchError):
                 counts = self._overview.status().counts
                 words = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
-                self._notifier.notify(f"STATUS={words or 'nothing loaded'}")
+                self._systemd.status(words or "nothing loaded")
             stopping.wait(STATUS)
 
     def _say_hello(self) -> None:
         settings = self._settings
-        log.info("dispatchd %s, settings from %s", VERSION, settings.source or "the defaults")
+        tell_start(self._store, self._clock, version=VERSION)
+        log.info("settings from %s", settings.source or "the defaults")
         log.info("state in %s, cache in %s", settings.state_dir, settings.cache_dir)
         for url in self._urls():
             log.info("boot URL for the firmware: %s", url)
@@ -302,28 +325,3 @@ class Daemon:
             waiting = tx.outbox.count(Delivery.PENDING) + tx.outbox.count(Delivery.HELD)
             releases = ", ".join(release.name for release in tx.releases.loaded())
         log.info("queue: %s; %d reports to deliver", releases or "nothing loaded", waiting)
-
-
-@contextmanager
-def _locked(state_dir: Path) -> Iterator[None]:
-    """Make the state directory ours alone."""
-    try:
-        state_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
-        descriptor = os.open(state_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise StoreError(
-            f"cannot use the state directory {state_dir}: {error.strerror}",
-            hint="the user that runs dispatchd must be able to write there, or set state_dir",
-        ) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        raise StoreError(
-            f"cannot use the state directory {state_dir}: another dispatchd runs on it",
-            hint="stop that one first (systemctl stop dispatchd), or set state_dir",
-        ) from error
-    try:
-        yield
-    finally:
-        os.close(descriptor)

@@ -36,15 +36,37 @@ LARGEST_REQUEST = 512 * 1024 * 1024
 _OUT_OF_DESCRIPTORS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
+class Question:
+    """A task that shows that workers work. One waits in their queue at a time."""
+
+    def __init__(self, on_answer: Callable[[], None]) -> None:
+        self._on_answer = on_answer
+        self.is_open = False
+
+    def service(self) -> None:
+        self.is_open = False
+        self._on_answer()
+
+    def cancel(self) -> None:
+        """The workers are no more."""
+
+
 class Face:
     """The workers and the bound that the listeners of one face share."""
 
     def __init__(
-        self, *, name: str, threads: int, connections: int, on_misfit: Callable[[str, str], None]
+        self,
+        *,
+        name: str,
+        threads: int,
+        connections: int,
+        on_misfit: Callable[[str, str], None],
+        on_answer: Callable[[], None],
     ) -> None:
         self.name = name
         self.connections = connections
         self.on_misfit = on_misfit
+        self._question = Question(on_answer)
         self.servers: list[Server] = []
         self.workers = ThreadedTaskDispatcher()
         self.workers.set_thread_count(threads)
@@ -54,6 +76,12 @@ class Face:
         return [
             channel for server in self.servers for channel in list(server.active_channels.values())
         ]
+
+    def ask(self) -> None:
+        """Have a worker show that it works, when its turn comes."""
+        if not self._question.is_open:
+            self._question.is_open = True
+            self.workers.add_task(self._question)
 
     def is_full(self) -> bool:
         return sum(len(server.active_channels) for server in self.servers) >= self.connections
@@ -137,9 +165,13 @@ class Server(BaseWSGIServer):
 
 
 class Loop:
-    """Serves both faces from the calling thread until it is told to stop."""
+    """Serves both faces from the calling thread until it is told to stop.
 
-    def __init__(self) -> None:
+    ``on_turn`` is called at every turn, once a second at least: it must not block.
+    """
+
+    def __init__(self, *, on_turn: Callable[[], None] = lambda: None) -> None:
+        self._on_turn = on_turn
         self._map: dict[int, Any] = {}
         self._faces: list[Face] = []
         self._stopping = False
@@ -153,11 +185,26 @@ class Loop:
         threads: int,
         connections: int,
         on_misfit: Callable[[str, str], None] = lambda _kind, _address: None,
+        on_answer: Callable[[], None] = lambda: None,
     ) -> None:
-        """Add a face. ``connections`` is its own bound; the listeners are closed with the loop."""
-        face = Face(name=name, threads=threads, connections=connections, on_misfit=on_misfit)
+        """Add a face. ``connections`` is its own bound; the listeners are closed with the loop.
+
+        ``on_answer`` is called by one of its workers for each ``ask``.
+        """
+        face = Face(
+            name=name,
+            threads=threads,
+            connections=connections,
+            on_misfit=on_misfit,
+            on_answer=on_answer,
+        )
         face.servers = [Server(face, application, listener, self._map) for listener in listeners]
         self._faces.append(face)
+
+    def ask(self) -> None:
+        """Have a worker of each face show that it works. Callable from any thread."""
+        for face in self._faces:
+            face.ask()
 
     def transfers(self) -> int:
         """Bodies that are still going out from files."""
@@ -199,6 +246,7 @@ class Loop:
 
     def _turn(self, seconds: float) -> None:
         wasyncore.poll2(seconds, self._map)
+        self._on_turn()
 
 
 def _adjustments() -> Adjustments:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from dispatchd.crashpoints import reach
 from dispatchd.errors import Refused, StoreError
 
 #: Bytes copied at a time from a directory.
@@ -78,11 +79,14 @@ class Cache:
                         break
                     on_progress(arrived)
                 file.flush()
+                reach("cache-before-sync")
                 os.fsync(file.fileno())
             digest = hasher.hexdigest()
             _check(arrived, size, digest, sha256)
             partial.chmod(0o444)
+            reach("cache-before-rename")
             partial.rename(self._directory / digest)
+            reach("cache-after-rename")
             _sync_directory(self._directory)
         except OSError as error:
             raise _no_room(error, self._directory) from error

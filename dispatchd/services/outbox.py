@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from dispatchd.crashpoints import reach
 from dispatchd.domain.event import Kind
 from dispatchd.domain.issue import Provenance, compose_body, compose_footer, compose_title, marker
 from dispatchd.domain.model import Attempt, Delivery, OutboxEntry, Report
@@ -172,7 +173,10 @@ class Outbox:
         draft, dropped = self._draft(parcel, owner, repo)
         with self._store.writing() as tx:
             tx.outbox.swap(parcel.entry, posting_at=self._clock.now(), warning="; ".join(dropped))
-        return self._tracker.create_issue(owner, repo, draft)
+        reach("outbox-before-post")
+        issue = self._tracker.create_issue(owner, repo, draft)
+        reach("outbox-after-post")
+        return issue
 
     def _draft(self, parcel: _Parcel, owner: str, repo: str) -> tuple[IssueDraft, tuple[str, ...]]:
         report = parcel.report
@@ -264,6 +268,7 @@ class Outbox:
                 entry = tx.outbox.swap(
                     tx.outbox.get(parcel.report.id), posting_at=None, warning=line
                 )
+            reach("outbox-before-mended-post")
             self._deliver(replace(parcel, entry=entry, dropped=(*parcel.dropped, line)))
             return
         with self._store.writing() as tx:

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
+from dispatchd.crashpoints import reach
 from dispatchd.errors import BadRequest, Conflict, StoreError
 from dispatchd.services.github import Token
 
@@ -66,7 +67,9 @@ class TokenStore:
                 file.write(value + "\n")
                 file.flush()
                 os.fsync(file.fileno())
+            reach("token-before-rename")
             fresh.replace(self._file)
+            reach("token-after-rename")
             _sync(self._file.parent)
         except OSError as error:
             raise StoreError(f"cannot keep the token in {self._file}: {error.strerror}") from error

@@ -57,6 +57,13 @@ class Events:
         query = sa.select(events).where(events.c.id > event_id).order_by(events.c.id).limit(limit)
         return [Line(**row) for row in self._connection.execute(query).mappings()]
 
+    def latest(self, *kinds: Kind) -> Line | None:
+        """The newest event of these kinds."""
+        words = [kind.value for kind in kinds]
+        query = sa.select(events).where(events.c.kind.in_(words)).order_by(events.c.id.desc())
+        row = self._connection.execute(query.limit(1)).mappings().first()
+        return None if row is None else Line(**row)
+
     def of_workload(self, workload_id: int, limit: int) -> list[Line]:
         """Newest first."""
         query = sa.select(events).where(events.c.workload_id == workload_id)

@@ -8,6 +8,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
+from dispatchd.crashpoints import reach
 from dispatchd.errors import StoreError
 from dispatchd.store.engine import WRITE
 
@@ -46,6 +47,8 @@ def upgrade(engine: sa.Engine) -> None:
                 broken = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
                 if broken is not None:
                     raise StoreError(f"cannot migrate the database: {broken[0]} refers to nothing")
+                reach("migration-before-commit")
+            reach("migration-after-commit")
         except CommandError as error:
             raise StoreError(
                 f"cannot use the database {engine.url.database}: it is newer than this dispatchd "

@@ -8,6 +8,7 @@ from typing import Any, Unpack
 
 import sqlalchemy as sa
 
+from dispatchd.crashpoints import reach
 from dispatchd.domain.event import Event, Kind, Subjects
 from dispatchd.store.engine import WRITE, create_engine, translated
 from dispatchd.store.history import Events, Knocks
@@ -87,6 +88,8 @@ class Store:
             with connection, connection.begin():
                 transaction = Transaction(connection)
                 yield transaction
+                _reach("before", transaction)
+        _reach("after", transaction)
         for event in transaction.told:
             self._pass_on(event)
 
@@ -103,3 +106,10 @@ class Store:
             except Exception:
                 # It has happened and is on disk: the caller's use case did not fail.
                 log.exception("cannot pass on the event %r", event.text)
+
+
+def _reach(side: str, transaction: Transaction) -> None:
+    """The instants around every commit, also by the names of its events: "before-reported"."""
+    reach(f"{side}-commit")
+    for event in transaction.told:
+        reach(f"{side}-{event.kind}")

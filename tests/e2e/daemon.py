@@ -88,6 +88,11 @@ class RunningDaemon:
         self._process.kill()
         self._process.wait(60)
 
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
     def ctl(self, *words: str, status: int = 0, stdin: str = "") -> str:
         """Run dispatchctl; what it printed."""
         done = subprocess.run(

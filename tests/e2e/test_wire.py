@@ -288,7 +288,7 @@ def test_a_report_far_too_large_is_read_to_its_end_and_its_beginning_kept(
 
 def test_stopping_is_clean_and_a_dead_socket_is_replaced(daemon: RunningDaemon) -> None:
     assert daemon.stop() == 0
-    assert daemon.log[-1].endswith("stopped")
+    assert daemon.log[-1].endswith("stopped (SIGTERM)")
     daemon.start()
     daemon.kill()
     assert daemon.socket.exists()

@@ -10,6 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
+from dispatchd.crashpoints import reach
 from dispatchd.errors import DispatchError, Stale, StoreError
 
 log = logging.getLogger(__name__)
@@ -47,7 +48,9 @@ class Observations:
             raise StoreError("cannot write down what was sent: the database keeps us waiting")
         try:
             while self._notes:
+                reach("observation-before-write")
                 self._write(self._notes[0], wait)
+                reach("observation-after-write")
                 self._notes.popleft()
         finally:
             self._writing.release()

@@ -1,0 +1,62 @@
+"""dispatchd as systemd sees it: a real process, and a socket that plays the service manager."""
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.daemon import RunningDaemon
+from tests.systemd import PlayedSystemd
+
+QUIET = "[discovery]\nenabled = false\n"
+
+
+@pytest.fixture
+def systemd(tmp_path: Path) -> Iterator[PlayedSystemd]:
+    with PlayedSystemd(tmp_path / "notify") as systemd:
+        yield systemd
+
+
+@pytest.fixture
+def daemon(tmp_path: Path, systemd: PlayedSystemd) -> Iterator[RunningDaemon]:
+    environ = {"NOTIFY_SOCKET": str(systemd.path), "WATCHDOG_USEC": "600000"}
+    with RunningDaemon(tmp_path / "d", settings=QUIET, environ=environ) as daemon:
+        yield daemon
+
+
+def test_it_is_ready_when_it_serves_and_says_what_is_in_the_queue(
+    daemon: RunningDaemon, systemd: PlayedSystemd, tmp_path: Path
+) -> None:
+    systemd.until(lambda message: "READY" in message)
+    assert daemon.status()["counts"]["unassigned"] == 0
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/a.efi").write_bytes(b"a" * 1000)
+    daemon.ctl("load", "--dir", str(tmp_path / "images"))
+    systemd.until(lambda message: message.get("STATUS") == "1 unassigned")
+
+
+def test_the_watchdog_hears_of_it_while_it_lives_and_not_while_it_is_stopped(
+    daemon: RunningDaemon, systemd: PlayedSystemd
+) -> None:
+    systemd.until(lambda message: "WATCHDOG" in message)
+    daemon.signal(signal.SIGSTOP)
+    systemd.forget()
+    assert systemd.is_silent(1.0)
+    daemon.signal(signal.SIGCONT)
+    systemd.until(lambda message: "WATCHDOG" in message)
+
+
+def test_a_stop_is_announced_and_its_reason_is_history(
+    daemon: RunningDaemon, systemd: PlayedSystemd
+) -> None:
+    assert daemon.stop() == 0
+    systemd.until(lambda message: "STOPPING" in message)
+    daemon.start()
+    said = daemon.ctl("events").splitlines()
+    assert said[-2].endswith("dispatchd stopped (SIGTERM)")
+    assert "serves again, " in said[-1]
+    assert said[-1].endswith(" s after it stopped")
+    daemon.kill()
+    daemon.start()
+    assert daemon.ctl("events").splitlines()[-1].endswith("it was killed, or the power failed")
