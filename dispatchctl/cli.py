@@ -88,14 +88,23 @@ def run() -> None:
     try:
         dispatchctl.main(standalone_mode=False)
     except Failure as failure:
-        click.echo(f"error: {failure}", err=True)
-        if failure.hint:
-            click.echo(f"hint: {failure.hint}", err=True)
+        _complain(str(failure), failure.hint)
         sys.exit(failure.status)
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "dispatchctl"
+        message = error.format_message().rstrip(".")
+        _complain(message[:1].lower() + message[1:], f"{command} --help")
+        sys.exit(2)
     except click.ClickException as error:
-        error.show()
+        _complain(error.format_message(), "")
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(0)
+
+
+def _complain(message: str, hint: str) -> None:
+    click.echo(f"error: {message}", err=True)
+    if hint:
+        click.echo(f"hint: {hint}", err=True)

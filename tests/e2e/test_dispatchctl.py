@@ -58,6 +58,22 @@ def test_every_table_is_json_too_wherever_the_option_stands(
     assert json.loads(loaded.ctl(*words, "--json")) == json.loads(loaded.ctl("--json", *words))
 
 
+@pytest.mark.parametrize(
+    ("words", "said", "hint"),
+    [
+        ("frobnicate", "no such command 'frobnicate'", "dispatchctl --help"),
+        ("load --priority x", "invalid value for '--priority'", "dispatchctl load --help"),
+        ("show", "missing argument 'WORKLOAD'", "dispatchctl show --help"),
+    ],
+)
+def test_a_wrong_command_line_is_an_error_and_a_hint_like_any_other(
+    daemon: RunningDaemon, words: str, said: str, hint: str
+) -> None:
+    printed = daemon.ctl(*words.split(), status=2)
+    assert printed.startswith(f"error: {said}")
+    assert printed.endswith(f"hint: {hint}\n")
+
+
 def test_cancel_and_retry_take_names_globs_and_everything(loaded: RunningDaemon) -> None:
     assert loaded.ctl("cancel", "a.efi") == "a.efi: cancelled\n"
     assert loaded.states() == ["failed", "unassigned"]
@@ -111,8 +127,8 @@ def test_loading_again_and_unloading(loaded: RunningDaemon, tmp_path: Path) -> N
         (["load", "--owner", "a"], "name a release"),
         (["load", "--dir", "/x", "--tag", "y"], "not both"),
         (["load", "a/b@c", "--timeout", "soon"], "no length of time"),
-        (["nonsense"], "No such command"),
-        (["status", "--nonsense"], "No such option"),
+        (["nonsense"], "no such command"),
+        (["status", "--nonsense"], "no such option"),
     ],
 )
 def test_a_wrong_command_line_exits_2(daemon: RunningDaemon, words: list[str], said: str) -> None:
