@@ -24,6 +24,7 @@ from dispatchd.services.cache import Cache
 from dispatchd.services.catalog import Catalog
 from dispatchd.services.clock import SystemClock
 from dispatchd.services.discovery import Discovery
+from dispatchd.services.dispatcher.ages import Ages
 from dispatchd.services.dispatcher.asks import PROMISED, Asks
 from dispatchd.services.dispatcher.beacons import Beacons
 from dispatchd.services.dispatcher.deadlines import Overseer
@@ -72,6 +73,8 @@ class Daemon:
         self._stack = ExitStack()
         self._clock = SystemClock()
         self._draining = threading.Event()
+        #: Set whenever something happened that may have moved a deadline.
+        self._news = threading.Event()
         self._crashed = False
         self._why = ""
         self._systemd = Systemd(environ)
@@ -139,7 +142,7 @@ class Daemon:
         settings = self._settings
         self._stack.callback(self._systemd.close)
         self._stack.enter_context(locked(settings.state_dir))
-        self._store = Store(settings.database, listeners=[journal.tell])
+        self._store = Store(settings.database, listeners=[journal.tell, lambda _: self._news.set()])
         self._stack.callback(self._store.close)
         inherited = inherit(self._environ)
         enter = self._stack.enter_context
@@ -191,10 +194,11 @@ class Daemon:
             clock=clock,
             policy=self._policy(),
             phases=Phases(clock),
+            ages=Ages(clock),
             has_bytes=lambda sha256: cache.path(sha256) is not None,
             wake=self._wake,
         )
-        self._overseer = Overseer(context)
+        self._overseer = Overseer(context, news=self._news)
         self._overview = Overview(
             context, version=VERSION, urls=self._urls, arrived=self._fetcher.arrived
         )
@@ -219,7 +223,7 @@ class Daemon:
             knocks=self._knocks,
             cache=cache,
             neighbours=Neighbours(),
-            fallbacks=Fallbacks(clock, window=PROMISED.total_seconds()),
+            fallbacks=Fallbacks(clock, window=PROMISED),
         )
         self._control = ControlFace(
             overview=self._overview,
@@ -270,6 +274,7 @@ class Daemon:
     def _wake(self) -> None:
         self._fetcher.wake()
         self._outbox.wake()
+        self._news.set()
 
     def _stop(self, why: str) -> None:
         """From a signal: askers wait from now on, and transfers in flight may end."""

@@ -61,6 +61,7 @@ class Kind(StrEnum):
     NO_BOOT = "attempt-no-boot", "455ec8e54f9a4eb29ae0c6846af922e2", Severity.WARNING
     NO_REPORT = "attempt-no-report", "22cd7885b26347849fccd87da0eba634", Severity.WARNING
     LAPSED = "attempt-lapsed", "81733862af974ea1a3975530baf1431c", Severity.WARNING
+    LOST = "attempt-lost", "1cc1d99fc3634e9dbe69614ee4854dc8", Severity.WARNING
     STOPPED_BY_HAND = "attempt-cancelled", "2b53aa1a0dcc44ac848735dc14cf7e6e"
 
     RETRIED = "retried", "73ef461f0b7c4332ad5df6c8b2101e90"
@@ -71,6 +72,8 @@ class Kind(StrEnum):
     MACHINE_PAUSED = "machine-paused", "a8e00c936c5745e58a8435f6e95747df"
     MACHINE_RESUMED = "machine-resumed", "e195f0d444e44bde8e15349ae522d78a"
     MACHINE_HELD = "machine-held", "a43a65a0154045b0a84cde18c384aea4", Severity.ERROR
+    GIVEN_BACK = "given-back", "988f01a9f331444bb20eea06686c310b"
+    MACHINE_RELEASED = "machine-released", "c1419fc8e82943c695301f5960399569"
     MACHINE_SET = "machine-set", "3fda316bd23a4079a630e1d6bf1d3dee"
     MACHINE_FORGOTTEN = "machine-forgotten", "353e6b834f0a46d3a0efd153250478cb"
     NAME_CONFLICT = "name-conflict", "333f3d81774445a29196edfc7e0b7214", Severity.ERROR
@@ -95,6 +98,7 @@ ENDINGS = {
     Outcome.NO_BOOT: Kind.NO_BOOT,
     Outcome.NO_REPORT: Kind.NO_REPORT,
     Outcome.LAPSED: Kind.LAPSED,
+    Outcome.LOST: Kind.LOST,
     Outcome.CANCELLED: Kind.STOPPED_BY_HAND,
 }
 

@@ -118,14 +118,6 @@ def on_ask(attempt: Attempt, *, since_whole: float | None, reask: float) -> Outc
     return None
 
 
-def on_deadline(
-    attempt: Attempt, *, waited: float, deadlines: Deadlines, report_timeout: float | None
-) -> Outcome | None:
-    """How the attempt ends after ``waited`` seconds in its present phase; None: not yet."""
-    limit, outcome = time_limit(attempt, deadlines=deadlines, report_timeout=report_timeout)
-    return outcome if waited >= limit else None
-
-
 def time_limit(
     attempt: Attempt, *, deadlines: Deadlines, report_timeout: float | None
 ) -> tuple[float, Outcome]:
@@ -161,10 +153,14 @@ def after(workload: Workload, outcome: Outcome, *, on_file: bool, queued: bool) 
 
 
 def is_bad_run(attempts: list[Attempt]) -> bool:
-    """Whether a machine's latest attempts (newest first) say that the machine is to blame."""
+    """Whether a machine's latest attempts (newest first) say that the machine is to blame.
+
+    One that was reported after its end speaks for the machine.
+    """
     latest = attempts[:BAD_TRIES]
     return (
         len(latest) == BAD_TRIES
         and all(attempt.outcome is not None and attempt.outcome.is_try for attempt in latest)
+        and all(attempt.reported_at is None for attempt in latest)
         and len({attempt.workload_id for attempt in latest}) == BAD_TRIES
     )

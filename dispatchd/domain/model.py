@@ -34,12 +34,17 @@ class Outcome(StrEnum):
     NO_BOOT = "no boot"
     NO_REPORT = "no report"
     LAPSED = "lapsed"
+    LOST = "its bytes were lost here"
     CANCELLED = "cancelled"
 
     @property
     def is_try(self) -> bool:
         """Whether it counts as a try that ended without a report."""
-        return self not in (Outcome.REPORTED, Outcome.LAPSED, Outcome.CANCELLED)
+        return self not in (Outcome.REPORTED, *NO_TRY)
+
+
+#: Ends that say nothing about the workload, nor about the machine.
+NO_TRY = (Outcome.LAPSED, Outcome.LOST, Outcome.CANCELLED)
 
 
 class Delivery(StrEnum):

@@ -94,14 +94,14 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Situation:
-    """What the answer depends on. ``waiting``: other machines that already wait."""
+    """What the answer depends on. ``waiting``: other machines that already wait for work."""
 
     policy: str
     ever_loaded: bool
     queue_paused: str
     draining: bool
     waited_too_long: bool
-    waiting: int
+    waiting: tuple[Machine, ...]
 
 
 def when_nothing_is_left(
@@ -110,15 +110,15 @@ def when_nothing_is_left(
     """What to tell a machine for which no workload was chosen."""
     if machine.paused:
         return Answer(idle=Idle.NEXT, reason="this machine is paused")
-    if situation.policy != "auto":
-        return Answer(idle=Idle(situation.policy), reason="nothing to run")
     if situation.draining:
         return Answer(idle=Idle.WAIT, reason="dispatchd restarts", seconds=SOON)
+    if situation.policy != "auto":
+        return Answer(idle=Idle(situation.policy), reason="nothing to run")
     if situation.queue_paused:
         return Answer(idle=Idle.WAIT, reason=situation.queue_paused)
     if not situation.ever_loaded:
         return Answer(idle=Idle.WAIT, reason="nothing is loaded yet", seconds=SOON)
-    reason, room = _expected(machine, candidates)
+    reason, room = _expected(machine, candidates, situation.waiting)
     if not reason:
         return Answer(idle=Idle.POWEROFF, reason="nothing left")
     if situation.waited_too_long:
@@ -126,7 +126,7 @@ def when_nothing_is_left(
     if room is None:
         seconds = SOON if reason.startswith("bytes") else LATER
         return Answer(idle=Idle.WAIT, reason=reason, seconds=seconds, counted=True)
-    if situation.waiting < room:
+    if room > 0:
         return Answer(idle=Idle.WAIT, reason=reason, seconds=SOON * 5, counted=True)
     return Answer(idle=Idle.POWEROFF, reason="nothing left")
 
@@ -136,8 +136,10 @@ def _may_come_back(workload: Workload) -> bool:
     return workload.state is State.ASSIGNED or workload.tries + 1 < workload.max_tries
 
 
-def _expected(machine: Machine, candidates: Sequence[Candidate]) -> tuple[str, int | None]:
-    """Why something may still come for the machine, and for how many machines (None: for all)."""
+def _expected(
+    machine: Machine, candidates: Sequence[Candidate], others: Sequence[Machine]
+) -> tuple[str, int | None]:
+    """Why something may still come for the machine, and for how many more (None: for all)."""
     if machine.held:
         open_work = any(c.workload.state not in SETTLED for c in candidates if fits(c, machine))
         return (f"held: {machine.held}" if open_work else ""), None
@@ -151,7 +153,8 @@ def _expected(machine: Machine, candidates: Sequence[Candidate]) -> tuple[str, i
         if candidate.workload.state in RUNNING and _may_come_back(candidate.workload)
     ]
     if in_flight:
-        return "workloads that run elsewhere may come back", len(in_flight)
+        rivals = [other for other in others if any(fits(one, other) for one in in_flight)]
+        return "workloads that run elsewhere may come back", len(in_flight) - len(rivals)
     if not machine.pool and any(
         c.workload.state is State.UNASSIGNED and c.workload.pool and c.workload.pinned_to is None
         for c in candidates

@@ -193,6 +193,10 @@ class BootFace:
         if is_head:
             file.close()
         elif offer.attempt_id is None:
+            if (machine_id := offer.machine_id) is not None:
+                self.observations.put(
+                    lambda wait: self.asks.sent_program(machine_id, caller, wait=wait)
+                )
             file.seek(part.offset)
             response.response = [file.read(part.length)]
         else:

@@ -51,8 +51,7 @@ class Machines:
         return self._owner(addresses, addresses.c.address == address) if address else None
 
     def all(self) -> list[Machine]:
-        rows = self._connection.execute(_SELECT.order_by(machines.c.name, machines.c.id))
-        return [Machine(**row) for row in rows.mappings()]
+        return self._all(sa.true())
 
     def insert(self, *, name: str = "", at: datetime) -> Machine:
         return self.get(insert(self._connection, machines, name=name, created_at=at))
@@ -127,11 +126,12 @@ class Machines:
             self._connection.execute(sa.select(rows.id).where(alive).limit(1)).first() is not None
         )
 
-    def waiting(self, machine_id: int, since: datetime) -> int:
-        """How many other machines wait for workloads that run elsewhere."""
+    def waiting(self, machine_id: int, since: datetime) -> list[Machine]:
+        """Other machines that were told to wait for a workload and asked since then."""
         rows = machines.c
-        others = (rows.id != machine_id) & rows.waiting_since.is_not(None) & (rows.seen_at >= since)
-        return self._connection.execute(sa.select(sa.func.count()).where(others)).scalar_one()
+        others = (rows.id != machine_id) & (rows.held == "") & (rows.handed == "wait.efi")
+        waits = others & rows.waiting_since.is_not(None) & (rows.seen_at >= since)
+        return self._all(waits)
 
     def promise(self, machine_id: int) -> Promise | None:
         query = sa.select(promises).where(promises.c.machine_id == machine_id)
@@ -148,6 +148,10 @@ class Machines:
     def _owner(self, table: sa.Table, key: sa.ColumnElement[bool]) -> Machine | None:
         owner = sa.select(table.c.machine_id).where(key).scalar_subquery()
         return self._first(machines.c.id == owner)
+
+    def _all(self, condition: sa.ColumnElement[bool]) -> list[Machine]:
+        query = _SELECT.where(condition).order_by(machines.c.name, machines.c.id)
+        return [Machine(**row) for row in self._connection.execute(query).mappings()]
 
     def _first(self, condition: sa.ColumnElement[bool]) -> Machine | None:
         row = self._connection.execute(_SELECT.where(condition)).mappings().first()

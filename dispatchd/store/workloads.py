@@ -5,7 +5,17 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from dispatchd.domain.model import RUNNING, Arrival, Attempt, Outcome, Source, State, Workload
+from dispatchd.domain.model import (
+    DELIVERED,
+    NO_TRY,
+    RUNNING,
+    Arrival,
+    Attempt,
+    Outcome,
+    Source,
+    State,
+    Workload,
+)
 from dispatchd.domain.schedule import Candidate
 from dispatchd.errors import NotFound, Stale
 from dispatchd.store import schema
@@ -13,6 +23,7 @@ from dispatchd.store.engine import insert
 
 workloads, attempts = schema.workloads, schema.attempts
 releases, assets = schema.releases, schema.assets
+reports, outbox = schema.reports, schema.outbox
 
 
 class Workloads:
@@ -57,17 +68,23 @@ class Workloads:
         busy = workloads.c.state.in_([*RUNNING, State.REPORTED])
         return self._select(workloads.c.release_id.in_(loaded) | busy)
 
-    def reported(self) -> list[Workload]:
-        return self._select(workloads.c.state == State.REPORTED)
+    def settled(self) -> list[Workload]:
+        """Reported ones with no report left to deliver."""
+        undelivered = (
+            sa.select(attempts.c.id)
+            .join(reports, reports.c.attempt_id == attempts.c.id)
+            .join(outbox, outbox.c.report_id == reports.c.id)
+            .where(attempts.c.workload_id == workloads.c.id)
+            .where(outbox.c.state.not_in(list(DELIVERED)))
+        )
+        return self._select((workloads.c.state == State.REPORTED) & ~undelivered.exists())
 
     def candidates(self, machine_id: int) -> list[Candidate]:
         """Everything of loaded releases that waits or runs, as the machine sees it."""
         ended = (
             sa.select(
                 attempts.c.workload_id,
-                sa.func.count()
-                .filter(attempts.c.outcome.not_in([Outcome.LAPSED, Outcome.CANCELLED]))
-                .label("failures"),
+                sa.func.count().filter(attempts.c.outcome.not_in(NO_TRY)).label("failures"),
                 sa.func.count().filter(attempts.c.outcome == Outcome.LAPSED).label("lapses"),
             )
             .join(workloads, workloads.c.id == attempts.c.workload_id)
@@ -152,7 +169,7 @@ class Attempts:
 
     def latest_of_machine(self, machine_id: int, limit: int) -> list[Attempt]:
         """Newest first; only those that ended with a try or a report."""
-        counted = attempts.c.outcome.not_in([Outcome.LAPSED, Outcome.CANCELLED])
+        counted = attempts.c.outcome.not_in(NO_TRY)
         query = (
             sa.select(attempts)
             .where((attempts.c.machine_id == machine_id) & counted)

@@ -1,6 +1,7 @@
 """A queue on a real SQLite file, with a clock that tests move and machines that tests play."""
 
 import hashlib
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -8,6 +9,7 @@ from pathlib import Path
 
 from dispatchd.domain.lifecycle import Deadlines
 from dispatchd.domain.model import Arrival, Source, State, Workload
+from dispatchd.services.dispatcher.ages import Ages
 from dispatchd.services.dispatcher.asks import Asks
 from dispatchd.services.dispatcher.beacons import Beacons, Content
 from dispatchd.services.dispatcher.deadlines import Overseer
@@ -83,17 +85,20 @@ class Lab:
         self.clock = HandClock()
         self.missing: set[str] = set()
         self.draining = False
+        self.news = threading.Event()
         self.start()
 
     def start(self) -> None:
         """Open the database and begin anew, as after a restart."""
-        self.store = Store(self.url, listeners=self.listeners)
+        listeners = [*self.listeners, lambda _: self.news.set()]
+        self.store = Store(self.url, listeners=listeners)
         self.phases = Phases(self.clock)
         self.context = Context(
             store=self.store,
             clock=self.clock,
             policy=self.policy,
             phases=self.phases,
+            ages=Ages(self.clock),
             has_bytes=lambda sha256: sha256 not in self.missing,
             wake=lambda: None,
         )
@@ -106,7 +111,7 @@ class Lab:
         self.asks = Asks(self.context, idle=self.idle)
         self.beacons = Beacons(self.context)
         self.operator = Operator(self.context)
-        self.overseer = Overseer(self.context)
+        self.overseer = Overseer(self.context, news=self.news)
         self.overview = Overview(
             self.context,
             version="1.0.0",
@@ -181,9 +186,9 @@ class Lab:
 
     def later(self, seconds: float) -> None:
         """Time passes, and what is due because of it happens."""
-        self.overseer.tick()
+        self.overseer.look()
         self.clock.advance(seconds)
-        self.overseer.tick()
+        self.overseer.look()
 
     def settle_outbox(self) -> None:
         """Deliver everything that waits, as the outbox would."""
@@ -212,6 +217,8 @@ class PlayedMachine:
 
     def get(self, *, send: bool = True, whole: bool = True) -> Offer:
         offer = self.lab.asks.get(self.caller)
+        if offer.body and offer.machine_id is not None:
+            self.lab.asks.sent_program(offer.machine_id, self.caller)
         if send and offer.attempt_id is not None:
             self.lab.asks.first_byte(offer.attempt_id, self.caller)
             if whole:
@@ -235,3 +242,8 @@ class PlayedMachine:
 
     def report(self, title: str = "all well") -> str:
         return self.lab.beacons.report(self.caller, Content(title=title)).workload
+
+
+def machine(lab: Lab, number: int = 7, **known: str) -> PlayedMachine:
+    """A machine at 10.0.0.NUMBER, known by name or MAC where they are given."""
+    return PlayedMachine(lab, address=f"10.0.0.{number}", **known)

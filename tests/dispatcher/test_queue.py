@@ -4,20 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from dispatchd.domain.lifecycle import Deadlines
 from dispatchd.domain.model import Arrival, State
 from dispatchd.errors import Conflict
 from dispatchd.services.dispatcher.unit import Policy
-from tests.dispatcher.lab import Lab, PlayedMachine
-
-
-@pytest.fixture
-def lab(tmp_path: Path) -> Lab:
-    return Lab(tmp_path)
-
-
-def machine(lab: Lab, number: int = 7, **known: str) -> PlayedMachine:
-    return PlayedMachine(lab, address=f"10.0.0.{number}", **known)
+from tests.dispatcher.lab import Lab, machine
 
 
 def test_a_machine_runs_every_workload_once_and_is_switched_off(lab: Lab) -> None:
@@ -134,58 +124,6 @@ def test_the_sixth_ask_of_a_download_that_never_ended_ends_it(lab: Lab) -> None:
     assert lab.workload(first).reason == "download keeps failing"
 
 
-@pytest.mark.parametrize(
-    ("steps", "seconds", "reason"),
-    [
-        ("download", 300, "download stalled"),
-        ("whole", 600, "no boot"),
-        ("boot", 3600, "no report"),
-    ],
-)
-def test_a_deadline_ends_the_attempt_though_nobody_asks(
-    lab: Lab, steps: str, seconds: int, reason: str
-) -> None:
-    (only,) = lab.load("a.efi")
-    epyc = machine(lab)
-    epyc.head()
-    epyc.get(whole=steps != "download")
-    if steps == "boot":
-        epyc.boot()
-    lab.later(seconds - 1)
-    assert lab.state(only) is not State.UNASSIGNED
-    lab.later(1)
-    assert lab.state(only) is State.UNASSIGNED
-    assert lab.workload(only).reason == reason
-    assert lab.workload(only).tries == 1
-
-
-def test_bytes_that_move_renew_the_deadline(lab: Lab) -> None:
-    (only,) = lab.load("a.efi")
-    epyc = machine(lab)
-    epyc.head()
-    offer = epyc.get(whole=False)
-    assert offer.attempt_id is not None
-    for sent in range(1, 5):
-        lab.later(200)
-        lab.phases.progress(offer.attempt_id, sent)
-    assert lab.state(only) is State.DOWNLOADING
-
-
-def test_a_restart_and_a_jump_of_the_clock_end_nothing(lab: Lab) -> None:
-    (only,) = lab.load("a.efi")
-    epyc = machine(lab)
-    epyc.download()
-    epyc.boot()
-    lab.later(3000)
-    lab.restart()
-    lab.clock.jump(7200)
-    lab.later(3000)
-    lab.clock.jump(-7200)
-    assert lab.state(only) is State.BOOTING
-    lab.later(600)
-    assert lab.state(only) is State.UNASSIGNED
-
-
 def test_asking_for_the_size_only_lapses_without_a_try(lab: Lab) -> None:
     first, second = lab.load("a.efi", "b.efi")
     epyc = machine(lab)
@@ -198,32 +136,6 @@ def test_asking_for_the_size_only_lapses_without_a_try(lab: Lab) -> None:
     assert epyc.head().handed == "poweroff.efi"
     assert "too little memory?" in lab.overview.workload(first).why
     assert machine(lab, 8).head().handed == "a.efi"
-
-
-def test_the_beacon_is_heard_from_another_address_of_the_same_mac(lab: Lab) -> None:
-    (only,) = lab.load("a.efi")
-    machine(lab, 57, mac="aa:00:00:00:00:01").download()
-    assert machine(lab, 58, mac="aa:00:00:00:00:01").boot() == "a.efi"
-    assert lab.state(only) is State.BOOTING
-
-
-def test_nobodys_beacon_is_nobodys(lab: Lab) -> None:
-    (only,) = lab.load("a.efi")
-    epyc = machine(lab)
-    assert epyc.boot() == ""
-    epyc.head()
-    assert epyc.boot() == ""
-    assert epyc.report() == ""
-    assert lab.state(only) is State.ASSIGNED
-
-
-def test_a_report_after_poweroff_was_sent_is_nobodys(lab: Lab) -> None:
-    lab.load("a.efi")
-    epyc = machine(lab)
-    epyc.download()
-    epyc.report()
-    epyc.download()
-    assert epyc.report("stray") == ""
 
 
 def test_the_same_report_again_is_kept_once(lab: Lab) -> None:
@@ -241,81 +153,6 @@ def test_a_report_without_a_boot_is_taken(lab: Lab) -> None:
     epyc.download()
     epyc.report()
     assert lab.state(only) is State.REPORTED
-
-
-def test_a_reported_workload_finishes_half_a_minute_after_its_last_report(lab: Lab) -> None:
-    (only,) = lab.load("a.efi")
-    epyc = machine(lab)
-    epyc.download()
-    epyc.report("one")
-    lab.settle_outbox()
-    lab.later(29)
-    epyc.report("two")
-    lab.settle_outbox()
-    lab.later(29)
-    assert lab.state(only) is State.REPORTED
-    lab.later(1)
-    assert lab.state(only) is State.FINISHED
-
-
-def test_a_report_that_is_not_delivered_keeps_its_workload_reported(lab: Lab) -> None:
-    (only,) = lab.load("a.efi")
-    epyc = machine(lab)
-    epyc.download()
-    epyc.report()
-    lab.later(3600)
-    assert lab.state(only) is State.REPORTED
-    lab.settle_outbox()
-    lab.later(0)
-    assert lab.state(only) is State.FINISHED
-
-
-def test_a_late_boot_takes_the_attempt_up_again(lab: Lab) -> None:
-    (only,) = lab.load("a.efi")
-    epyc = machine(lab)
-    epyc.download()
-    lab.later(600)
-    assert lab.workload(only).tries == 1
-    assert epyc.boot() == "a.efi"
-    assert lab.state(only) is State.BOOTING
-    assert lab.workload(only).tries == 0
-
-
-def test_a_late_report_puts_right_a_failed_workload_and_is_marked(lab: Lab) -> None:
-    (only,) = lab.load("a.efi")
-    epyc = machine(lab)
-    epyc.download()
-    lab.later(600)
-    assert epyc.report() == "a.efi"
-    assert lab.state(only) is State.REPORTED
-    (row,) = lab.overview.status().workloads
-    assert row.reports[0].late
-
-
-def test_a_late_report_of_a_cancelled_workload_is_filed_and_moves_nothing(lab: Lab) -> None:
-    (only,) = lab.load("a.efi")
-    epyc = machine(lab)
-    epyc.download()
-    lab.operator.cancel(only, by="alice")
-    assert epyc.report() == "a.efi"
-    assert lab.workload(only).reason == "cancelled by alice"
-    with lab.store.reading() as tx:
-        assert len(tx.outbox.due(lab.clock.now(), 10)) == 1
-
-
-def test_a_late_report_counts_when_the_run_on_another_machine_ends_without_one(lab: Lab) -> None:
-    (only,) = lab.load("a.efi")
-    slow, other = machine(lab, 1), machine(lab, 2)
-    slow.download()
-    lab.later(600)
-    other.download()
-    slow.report()
-    assert lab.state(only) is State.DOWNLOADING
-    lab.settle_outbox()
-    other.boot()
-    assert other.download().handed == "poweroff.efi"
-    lab.later(0)
-    assert lab.state(only) is State.FINISHED
 
 
 def test_a_finished_workload_runs_again_when_asked_to(lab: Lab) -> None:
@@ -345,103 +182,12 @@ def test_pools_and_pins_are_kept(lab: Lab) -> None:
     assert machine(lab, 3, name="pin").head().handed == "p.efi"
 
 
-def test_a_machine_waits_while_bytes_arrive_or_nothing_was_ever_loaded(lab: Lab) -> None:
-    epyc = machine(lab)
-    assert epyc.head().handed == "wait.efi"
-    lab.load("a.efi", arrival=Arrival.ARRIVING)
-    assert b"bytes are still arriving" in epyc.head().body
-
-
-def test_as_many_machines_wait_as_attempts_may_come_back(lab: Lab) -> None:
-    lab.load("a.efi")
-    machine(lab, 1).download()
-    assert machine(lab, 2).download().handed == "wait.efi"
-    assert machine(lab, 3).download().handed == "poweroff.efi"
-    assert machine(lab, 2).download().handed == "wait.efi"
-
-
-def test_nobody_waits_longer_than_four_hours_and_status_says_who(lab: Lab) -> None:
-    lab.load("a.efi", arrival=Arrival.ARRIVING)
-    epyc = machine(lab)
-    for _ in range(24):
-        assert epyc.download().handed == "wait.efi"
-        lab.clock.advance(600)
-    assert epyc.download().handed == "poweroff.efi"
-    assert any("10.0.0.7" in line for line in lab.overview.status().attention)
-    lab.clock.advance(600)
-    assert epyc.download().handed == "wait.efi"
-
-
-def test_a_paused_queue_makes_machines_wait_and_a_paused_machine_boots_its_next_option(
-    lab: Lab,
-) -> None:
-    lab.load("a.efi")
-    epyc = machine(lab, name="epyc")
-    lab.operator.pause([], paused=True, by="alice")
-    assert b"queue paused by alice" in epyc.head().body
-    lab.operator.pause([], paused=False, by="alice")
-    lab.operator.pause(["epyc"], paused=True, by="alice")
-    assert epyc.head().status == 404
-    assert epyc.get().status == 404
-    lab.operator.pause(["epyc"], paused=False, by="alice")
-    assert epyc.head().handed == "a.efi"
-
-
-@pytest.mark.parametrize(
-    ("idle", "handed"), [("poweroff", "poweroff.efi"), ("wait", "wait.efi"), ("next", "nothing")]
-)
-def test_the_idle_setting_forces_one_answer(tmp_path: Path, idle: str, handed: str) -> None:
-    lab = Lab(tmp_path, Policy(idle=idle))
-    assert machine(lab).head().handed.startswith(handed)
-
-
 def test_only_known_machines_are_served_where_the_settings_say_so(tmp_path: Path) -> None:
     lab = Lab(tmp_path, Policy(only_known=True))
     lab.load("a.efi")
     assert machine(lab, 1).head().status == 404
     lab.operator.change_machine("epyc", name=None, pool=None, note=None, simulated=None, by="al")
     assert machine(lab, 2, name="epyc").head().handed == "a.efi"
-
-
-def test_three_bad_tries_in_a_row_hold_a_machine_and_give_the_tries_back(lab: Lab) -> None:
-    ids = lab.load("a.efi", "b.efi", "c.efi", "d.efi")
-    good, bad = machine(lab, 1, name="good"), machine(lab, 2, name="bad")
-    good.download()
-    for _ in range(3):
-        bad.download()
-        bad.boot()
-    assert b"held" in bad.download().body
-    assert [lab.workload(workload).tries for workload in ids] == [0, 0, 0, 0]
-    assert any(line.startswith("bad: held") for line in lab.overview.status().attention)
-    lab.operator.pause(["bad"], paused=False, by="alice")
-    assert bad.head().handed == "b.efi"
-
-
-def test_a_machine_alone_goes_on_however_bad(lab: Lab) -> None:
-    lab.load("a.efi", "b.efi", "c.efi", "d.efi")
-    bad = machine(lab)
-    for _ in range(3):
-        bad.download()
-        bad.boot()
-    assert bad.download().handed == "d.efi"
-
-
-def test_two_machines_under_one_name_are_known_by_their_macs(lab: Lab) -> None:
-    lab.load("a.efi", "b.efi")
-    one = machine(lab, 1, name="epyc", mac="aa:00:00:00:00:01")
-    two = machine(lab, 2, name="epyc", mac="aa:00:00:00:00:02")
-    assert one.download().handed == "a.efi"
-    assert two.download().handed == "b.efi"
-    assert one.boot() == "a.efi"
-    assert two.boot() == "b.efi"
-    assert any("two machines ask" in line for line in lab.overview.status().attention)
-
-
-def test_an_address_belongs_to_whoever_used_it_last(lab: Lab) -> None:
-    lab.load("a.efi", "b.efi")
-    machine(lab, 1, mac="aa:00:00:00:00:01").download()
-    machine(lab, 1, mac="aa:00:00:00:00:02").download()
-    assert machine(lab, 1).boot() == "b.efi"
 
 
 def test_bytes_that_left_the_cache_are_fetched_again_and_something_else_is_served(
@@ -468,13 +214,3 @@ def test_a_simulated_machine_runs_local_workloads_only_and_its_reports_stay_here
     (row,) = [row for row in lab.overview.status().workloads if row.id == local]
     assert row.reports[0].state == "kept"
     assert simulated.download().handed == "poweroff.efi"
-
-
-def test_deadlines_can_be_set(tmp_path: Path) -> None:
-    lab = Lab(tmp_path, Policy(deadlines=Deadlines(report=5)))
-    (only,) = lab.load("a.efi")
-    epyc = machine(lab)
-    epyc.download()
-    epyc.boot()
-    lab.later(5)
-    assert lab.workload(only).reason == "no report"

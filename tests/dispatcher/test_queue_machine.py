@@ -66,7 +66,7 @@ class QueueMachine(RuleBasedStateMachine):
     def get(self, number: int, whole: bool) -> None:
         at, digest = self.announced.get(number, (-1e9, ""))
         offer = self.play(number).get(whole=whole)
-        if self.lab.clock.monotonic() - at <= PROMISED.total_seconds():
+        if self.lab.clock.monotonic() - at <= PROMISED:
             assert offer.sha256 == digest
         if offer.status == 200:
             self.bytes_of[number] = offer.sha256

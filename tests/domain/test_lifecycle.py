@@ -1,5 +1,6 @@
 """The table, pair by pair, against what the design says of each state."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,7 +13,7 @@ from dispatchd.domain.lifecycle import (
     after,
     is_bad_run,
     on_ask,
-    on_deadline,
+    time_limit,
 )
 from dispatchd.domain.model import Attempt, Outcome, State, Workload
 from dispatchd.errors import Conflict
@@ -96,14 +97,12 @@ def test_an_ask_ends_the_attempt_or_gives_the_same_again(
 def test_a_deadline_ends_each_phase_in_its_own_words(
     before: Attempt, limit: float, outcome: Outcome
 ) -> None:
-    deadlines = Deadlines()
-    assert on_deadline(before, waited=limit - 1, deadlines=deadlines, report_timeout=None) is None
-    assert on_deadline(before, waited=limit, deadlines=deadlines, report_timeout=None) is outcome
+    assert time_limit(before, deadlines=Deadlines(), report_timeout=None) == (limit, outcome)
 
 
 def test_a_workload_may_have_a_report_deadline_of_its_own() -> None:
-    deadlines = Deadlines()
-    assert on_deadline(BOOTED, waited=3600, deadlines=deadlines, report_timeout=7200) is None
+    limit, _ = time_limit(BOOTED, deadlines=Deadlines(), report_timeout=7200)
+    assert limit == 7200
 
 
 def workload(tries: int) -> Workload:
@@ -153,3 +152,4 @@ def test_three_failures_on_different_workloads_speak_against_the_machine() -> No
     assert not is_bad_run(bad[:2])
     assert not is_bad_run([bad[0], bad[0], bad[2]])
     assert not is_bad_run([bad[0], ended(2, Outcome.REPORTED), bad[2]])
+    assert not is_bad_run([bad[0], bad[1], replace(bad[2], reported_at=NOW)])

@@ -70,7 +70,7 @@ def situation(**values: Any) -> Situation:
         "queue_paused": "",
         "draining": False,
         "waited_too_long": False,
-        "waiting": 0,
+        "waiting": (),
     }
     return Situation(**(plain | values))
 
@@ -145,8 +145,15 @@ def test_a_simulated_machine_runs_local_work_only() -> None:
 
 @pytest.mark.parametrize("policy", ["poweroff", "wait", "next"])
 def test_a_forced_answer_is_given_whatever_else_is_so(policy: str) -> None:
-    given = situation(policy=policy, ever_loaded=False, draining=True, queue_paused="paused")
+    given = situation(policy=policy, ever_loaded=False, queue_paused="paused")
     assert when_nothing_is_left(machine(), [], given).idle.value == policy
+
+
+@pytest.mark.parametrize("policy", ["poweroff", "wait", "next"])
+def test_no_answer_is_forced_on_machines_while_dispatchd_restarts(policy: str) -> None:
+    # There may be work for it: nobody would switch it on again.
+    said = when_nothing_is_left(machine(), [], situation(policy=policy, draining=True))
+    assert said.idle is Idle.WAIT
 
 
 def test_a_machine_that_a_person_paused_boots_its_next_option_whatever_the_policy() -> None:
@@ -170,7 +177,7 @@ def test_a_machine_is_switched_off_when_everything_is_settled() -> None:
 
 def test_a_machine_waits_for_bytes_that_are_still_arriving_but_not_for_ever() -> None:
     arriving = [candidate(whole=False)]
-    said = when_nothing_is_left(machine(), arriving, situation(waiting=50))
+    said = when_nothing_is_left(machine(), arriving, situation(waiting=(machine(id=8),) * 50))
     assert (said.idle, said.counted) == (Idle.WAIT, True)
     late = when_nothing_is_left(machine(), arriving, situation(waited_too_long=True))
     assert (late.idle, late.reason) == (Idle.POWEROFF, TOO_LONG)
@@ -182,8 +189,17 @@ def test_as_many_machines_wait_as_attempts_may_come_back(waiting: int, idle: Idl
         candidate("a.efi", id=1, state=State.DOWNLOADING),
         candidate("b.efi", id=2, state=State.BOOTING),
     ]
-    said = when_nothing_is_left(machine(), elsewhere, situation(waiting=waiting))
+    others = tuple(machine(id=EPYC + number) for number in range(1, waiting + 1))
+    said = when_nothing_is_left(machine(), elsewhere, situation(waiting=others))
     assert said.idle is idle
+
+
+def test_a_machine_that_waits_for_another_pool_takes_nobodys_place() -> None:
+    elsewhere = [candidate("a.efi", state=State.DOWNLOADING, pool="genoa")]
+    stranger = situation(waiting=(machine(id=8, pool="milan"),))
+    rival = situation(waiting=(machine(id=8, pool="genoa"),))
+    assert when_nothing_is_left(machine(pool="genoa"), elsewhere, stranger).idle is Idle.WAIT
+    assert when_nothing_is_left(machine(pool="genoa"), elsewhere, rival).idle is Idle.POWEROFF
 
 
 @pytest.mark.parametrize(

@@ -1,21 +1,20 @@
 """What a machine is handed when it asks: the next workload, the same one again, or nothing."""
 
 from dataclasses import replace
-from datetime import timedelta
 
 from dispatchd.domain.event import Kind
 from dispatchd.domain.lifecycle import Event, advance, on_ask
 from dispatchd.domain.model import Arrival, Asset, Attempt, Machine, Outcome, Promise, State
 from dispatchd.domain.schedule import choose
-from dispatchd.services.dispatcher.endings import end
+from dispatchd.services.dispatcher.endings import end, release
 from dispatchd.services.dispatcher.identity import ALIVE, Caller, identify
 from dispatchd.services.dispatcher.idle import Idle
 from dispatchd.services.dispatcher.observations import PATIENCE
 from dispatchd.services.dispatcher.offers import Offer
 from dispatchd.services.dispatcher.unit import Context, Unit
 
-#: A GET this soon after the machine's HEAD belongs to it.
-PROMISED = timedelta(minutes=2)
+#: Seconds in which a GET belongs to the machine's HEAD before it.
+PROMISED = 120.0
 #: Seconds that an answer to firmware, which gives up after 5, waits for the database. Up to three
 #: such waits come in a row: for whoever writes notes of what was sent, for such a note, for itself.
 DATABASE_WAIT = 0.6
@@ -31,19 +30,17 @@ class Asks:
     def head(self, caller: Caller) -> Offer:
         """A HEAD: always an ask."""
         with self._context.unit(wait=DATABASE_WAIT) as unit:
-            return self._ask(unit, caller, by_head=True)
+            return self._ask(unit, self._identify(unit, caller), caller, by_head=True)
 
     def get(self, caller: Caller) -> Offer:
         """A GET without Range: what the HEAD before it announced, else an ask."""
         with self._context.unit(wait=DATABASE_WAIT) as unit:
-            machine = identify(unit, caller, may_create=not self._context.policy.only_known)
+            machine = self._identify(unit, caller)
             promise = unit.tx.machines.promise(machine.id) if machine else None
-            if promise and promise.by_head and unit.now - promise.made_at <= PROMISED:
+            if promise and promise.by_head and self._age(promise) <= PROMISED:
                 offer = _promised(promise)
             else:
-                offer = self._ask(unit, caller, by_head=False)
-            if offer.status == 200 and offer.attempt_id is None and offer.machine_id is not None:
-                unit.tx.machines.note_sent(offer.machine_id, caller.mac, None)
+                offer = self._ask(unit, machine, caller, by_head=False)
             return offer
 
     def resume(self, caller: Caller) -> Offer:
@@ -54,6 +51,11 @@ class Asks:
             if promise is None:
                 return Offer(status=404, handed="nothing: no download to resume")
             return _promised(promise)
+
+    def sent_program(self, machine_id: int, caller: Caller, *, wait: float = PATIENCE) -> None:
+        """Bytes of a firmware program go out: what the machine was sent before is over."""
+        with self._context.unit(wait=wait) as unit:
+            unit.tx.machines.note_sent(machine_id, caller.mac, None)
 
     def first_byte(self, attempt_id: int, caller: Caller, *, wait: float = PATIENCE) -> None:
         """The first byte of the attempt's asset was handed to the kernel."""
@@ -84,19 +86,25 @@ class Asks:
             attempt = unit.tx.attempts.swap(attempt, whole_at=unit.now, sent=sent)
             workload = unit.tx.workloads.get(attempt.workload_id)
             machine = unit.tx.machines.get(attempt.machine_id)
-            took = (unit.now - (attempt.first_byte_at or unit.now)).total_seconds()
+            took = max((unit.now - (attempt.first_byte_at or unit.now)).total_seconds(), 0)
             text = f"{workload.label}: {machine.label} has all bytes, after {took:.0f} s"
             unit.tell(Kind.WHOLE, text, workload=workload, machine=machine, attempt=attempt)
         self._context.phases.waited(attempt)
 
-    def _ask(self, unit: Unit, caller: Caller, *, by_head: bool) -> Offer:
+    def _identify(self, unit: Unit, caller: Caller) -> Machine | None:
+        return identify(unit, caller, may_create=not self._context.policy.only_known)
+
+    def _age(self, promise: Promise) -> float:
+        return self._context.ages.of("ask", promise.machine_id, promise.made_at)
+
+    def _ask(self, unit: Unit, machine: Machine | None, caller: Caller, *, by_head: bool) -> Offer:
         machines = unit.tx.machines
-        machine = identify(unit, caller, may_create=not self._context.policy.only_known)
         if machine is None:
             return Offer(status=404, handed="nothing: this machine is not known here")
+        self._end_under_another_name(unit, machine, caller.mac)
         given = self._same_again(unit, machine) or self._next(unit, machine)
         if given is None:
-            offer = self._idle.answer(unit, machine)
+            offer = self._idle.answer(unit, machines.get(machine.id))
         else:
             attempt, asset = given
             machines.update(machine.id, waiting_since=None)
@@ -110,7 +118,9 @@ class Asks:
             )
         machines.update(machine.id, handed=offer.handed)
         offer = replace(offer, machine_id=machine.id)
-        machines.put_promise(_promise(offer, machine.id, unit, by_head=by_head))
+        promise = _promise(offer, machine.id, unit, by_head=by_head)
+        machines.put_promise(promise)
+        self._age(promise)
         return offer
 
     def _same_again(self, unit: Unit, machine: Machine) -> tuple[Attempt, Asset] | None:
@@ -118,13 +128,11 @@ class Asks:
         attempt = unit.tx.attempts.open_of_machine(machine.id)
         if attempt is None:
             return None
-        since_whole = None if attempt.whole_at is None else self._context.phases.waited(attempt)
-        reask = self._context.policy.deadlines.reask
-        outcome = on_ask(attempt, since_whole=since_whole, reask=reask)
+        outcome = self._outcome(attempt)
         asset = unit.tx.assets.get(unit.tx.workloads.get(attempt.workload_id).asset_id)
         if outcome is None and not self._context.has_bytes(asset.sha256):
             self._lost(unit, asset)
-            outcome = Outcome.LAPSED
+            outcome = Outcome.LOST
         if outcome is not None:
             end(self._context, unit, attempt, outcome)
             return None
@@ -132,13 +140,29 @@ class Asks:
         attempt = unit.tx.attempts.swap(attempt, asks=attempt.asks + 1, asks_since_whole=again)
         return attempt, asset
 
+    def _end_under_another_name(self, unit: Unit, machine: Machine, mac: str) -> None:
+        """What the MAC was sent for another machine is over: it was this one all along."""
+        sent = unit.tx.machines.sent_to_mac(mac) if mac else None
+        attempt = unit.tx.attempts.get(sent) if sent is not None else None
+        if attempt is None or attempt.ended_at is not None or attempt.machine_id == machine.id:
+            return
+        end(self._context, unit, attempt, self._outcome(attempt) or Outcome.LAPSED)
+
+    def _outcome(self, attempt: Attempt) -> Outcome | None:
+        """How the machine's ask ends its open attempt, if it does."""
+        since_whole = None if attempt.whole_at is None else self._context.phases.waited(attempt)
+        reask = self._context.policy.deadlines.reask
+        return on_ask(attempt, since_whole=since_whole, reask=reask)
+
     def _next(self, unit: Unit, machine: Machine) -> tuple[Attempt, Asset] | None:
         """A new attempt of the workload that is the machine's next."""
         tx = unit.tx
         machine = tx.machines.get(machine.id)
-        if machine.paused or machine.held or self._idle.draining() or tx.queue_paused_by():
+        if machine.paused or self._idle.draining() or tx.queue_paused_by():
             return None
         others = tx.machines.others_alive(machine.id, unit.now - ALIVE)
+        if machine.held and others:
+            return None
         candidates = tx.workloads.candidates(machine.id)
         while True:
             workload = choose(candidates, machine, others_alive=others)
@@ -149,6 +173,8 @@ class Asks:
                 break
             self._lost(unit, asset)
             candidates = tx.workloads.candidates(machine.id)
+        if machine.held:
+            release(unit, machine, "no other machine is alive")
         attempt = tx.attempts.insert(workload=workload, machine_id=machine.id, at=unit.now)
         workload = tx.workloads.swap(
             workload,

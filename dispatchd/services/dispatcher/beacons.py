@@ -11,15 +11,15 @@ from dispatchd.domain.event import Kind
 from dispatchd.domain.lifecycle import Event, advance
 from dispatchd.domain.model import (
     Attempt,
-    Delivery,
     Machine,
-    OutboxEntry,
     Outcome,
     Report,
     State,
     Unclaimed,
     Workload,
 )
+from dispatchd.services.dispatcher.deliveries import delivery
+from dispatchd.services.dispatcher.endings import end, release_if_good
 from dispatchd.services.dispatcher.identity import Caller, meant_attempt, note
 from dispatchd.services.dispatcher.unit import Context, Unit
 
@@ -74,7 +74,6 @@ class Beacons:
                 workload = unit.tx.workloads.swap(workload, state=state, changed_at=unit.now)
                 text = f"{workload.label}: booting on {machine.label}"
                 unit.tell(Kind.BOOTING, text, workload=workload, machine=machine, attempt=attempt)
-        self._context.phases.waited(attempt)
         return Credit(machine_id=machine.id, workload=workload.label)
 
     def report(self, caller: Caller, content: Content) -> Credit:
@@ -123,9 +122,15 @@ class Beacons:
             attempt.run != workload.run
             or attempt.outcome in (Outcome.REPORTED, Outcome.CANCELLED)
             or workload.state not in (State.UNASSIGNED, State.FAILED)
-            or tx.attempts.open_of_machine(attempt.machine_id) is not None
         ):
             return
+        current = tx.attempts.open_of_machine(attempt.machine_id)
+        if current is not None and current.first_byte_at is not None:
+            return
+        if current is not None:
+            # It never took a byte of what it was assigned since: it is running this.
+            end(self._context, unit, current, Outcome.LAPSED)
+            workload = tx.workloads.get(workload.id)
         outcome = attempt.outcome
         was_try = outcome is not None and outcome.is_try
         attempt = tx.attempts.swap(attempt, ended_at=None, outcome=None, booted_at=unit.now)
@@ -138,6 +143,7 @@ class Beacons:
         )
         text = f"{workload.label}: booting on {machine.label} after all (was: {outcome})"
         unit.tell(Kind.REOPENED, text, workload=workload, machine=machine, attempt=attempt)
+        release_if_good(unit, machine)
 
 
 def take_report(unit: Unit, attempt: Attempt, content: Content, machine: Machine) -> Workload:
@@ -171,6 +177,7 @@ def take_report(unit: Unit, attempt: Attempt, content: Content, machine: Machine
     unit.tell(
         Kind.REPORTED, text, workload=workload, machine=machine, attempt=attempt, report=report
     )
+    release_if_good(unit, machine)
     return workload
 
 
@@ -181,18 +188,6 @@ def _effect(unit: Unit, attempt: Attempt, workload: Workload) -> Event | None:
     if attempt.run != workload.run or unit.tx.attempts.open_of_workload(workload.id) is not None:
         return None
     return Event.REPORT_LATE
-
-
-def delivery(unit: Unit, report: Report, workload: Workload, machine: Machine) -> OutboxEntry:
-    """The report's way: to GitHub, or it stays here."""
-    release = unit.tx.releases.get(workload.release_id)
-    files = release.filing and release.report_to and not machine.simulated
-    return OutboxEntry(
-        report_id=report.id,
-        state=Delivery.PENDING if files else Delivery.KEPT,
-        report_to=release.report_to if files else "",
-        next_at=unit.now,
-    )
 
 
 def _seen(unit: Unit, attempt: Attempt, caller: Caller) -> Machine:

@@ -4,7 +4,7 @@ import logging
 import threading
 
 from dispatchd.domain.event import Kind
-from dispatchd.domain.lifecycle import Event, advance, on_deadline
+from dispatchd.domain.lifecycle import Event, advance, time_limit
 from dispatchd.domain.model import Attempt, Outcome, State, Workload
 from dispatchd.errors import DispatchError, Stale
 from dispatchd.services.dispatcher.endings import end
@@ -12,46 +12,57 @@ from dispatchd.services.dispatcher.unit import Context, Unit
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two looks.
-TICK = 1.0
+#: Seconds until a look that failed is tried again.
+AGAIN = 5.0
+#: Seconds that it sleeps at most, as a sign of life.
+LONGEST = 30.0
 
 
 class Overseer:
-    """Looks at everything open once a second, whether or not anybody asks."""
+    """Sleeps until the next deadline, or until ``news`` tells that something has happened.
 
-    def __init__(self, context: Context) -> None:
+    Bytes that move push a deadline back without a word: woken for it, it sees that and sleeps on.
+    """
+
+    def __init__(self, context: Context, *, news: threading.Event) -> None:
         self._context = context
+        self._news = news
 
     def run(self, stopping: threading.Event) -> None:
-        """Tick until stopped. A failed tick is logged and the next one tried."""
-        while not stopping.wait(TICK):
+        """Act on deadlines until stopped; ``news`` is set for that too."""
+        while not stopping.is_set():
+            self._news.clear()
             try:
-                self.tick()
+                pause = self.look()
             except DispatchError as error:
                 log.warning("cannot look at deadlines now: %s", error)
+                pause = AGAIN
+            self._news.wait(LONGEST if pause is None else min(pause, LONGEST))
 
-    def tick(self) -> None:
-        """Act on every deadline that has passed and on every workload that is done."""
+    def look(self) -> float | None:
+        """Act on every deadline that has passed; seconds until the next one, None without any."""
         with self._context.store.reading() as tx:
-            attempts = tx.attempts.open()
-            reported = tx.workloads.reported()
-            timeouts = {
-                attempt.id: tx.workloads.get(attempt.workload_id).report_timeout
-                for attempt in attempts
-            }
-        self._context.phases.keep_only({attempt.id for attempt in attempts})
-        for attempt in attempts:
-            waited = self._context.phases.waited(attempt)
-            outcome = on_deadline(
+            running = [(one, tx.workloads.get(one.workload_id)) for one in tx.attempts.open()]
+            settled = {workload.id: workload for workload in tx.workloads.settled()}
+        self._context.phases.keep_only({attempt.id for attempt, _ in running})
+        pauses = []
+        for attempt, workload in running:
+            limit, outcome = time_limit(
                 attempt,
-                waited=waited,
                 deadlines=self._context.policy.deadlines,
-                report_timeout=timeouts[attempt.id],
+                report_timeout=workload.report_timeout,
             )
-            if outcome is not None and outcome is not Outcome.REPORTED:
+            left = limit - self._context.phases.waited(attempt)
+            if workload.state is State.REPORTED and workload.id not in settled:
+                continue
+            if left > 0:
+                pauses.append(left)
+                settled.pop(workload.id, None)
+            elif outcome is not Outcome.REPORTED:
                 self._end(attempt, outcome)
-        for workload in reported:
+        for workload in settled.values():
             self._settle(workload)
+        return min(pauses, default=None)
 
     def _end(self, attempt: Attempt, outcome: Outcome) -> None:
         try:

@@ -76,34 +76,69 @@ def _sentence(workload: Workload, machine: Machine, outcome: Outcome) -> str:
         Outcome.NO_BOOT: "took all bytes and fell silent: no boot",
         Outcome.NO_REPORT: "booted and fell silent: no report",
         Outcome.LAPSED: "asked for the size and never for the bytes (too little memory?)",
+        Outcome.LOST: "asked again, and its bytes are no longer here",
         Outcome.CANCELLED: "is to stop",
     }[outcome]
     then = {
-        State.UNASSIGNED: f"queued again after try {workload.tries} of {workload.max_tries}",
+        State.UNASSIGNED: f"queued again after try {workload.tries} of {workload.max_tries}"
+        if outcome.is_try
+        else "queued again",
         State.FAILED: f"failed: {workload.reason}",
     }.get(workload.state, f"{workload.state}: a report of it is on file")
     return f"{workload.label} on {machine.label}: {said}; {then}"
 
 
-def _hold_if_bad(unit: Unit, machine: Machine) -> None:
-    tx = unit.tx
+def bad_run(unit: Unit, machine: Machine) -> list[Attempt]:
+    """The attempts that say that the machine is a bad one; none where they do not."""
     latest = [
         attempt
-        for attempt in tx.attempts.latest_of_machine(machine.id, BAD_TRIES)
+        for attempt in unit.tx.attempts.latest_of_machine(machine.id, BAD_TRIES)
         if attempt.id > machine.trusted_after
     ]
-    if not is_bad_run(latest) or not tx.machines.others_alive(machine.id, unit.now - ALIVE):
+    return latest if is_bad_run(latest) else []
+
+
+def _hold_if_bad(unit: Unit, machine: Machine) -> None:
+    """Keep work from a bad machine while others are alive, and give back what it cost."""
+    attempts = bad_run(unit, machine)
+    if not attempts or not unit.tx.machines.others_alive(machine.id, unit.now - ALIVE):
         return
     reason = f"{BAD_TRIES} workloads in a row ended without a report here"
-    tx.machines.update(machine.id, held=reason)
-    for attempt in latest:
-        workload = tx.workloads.get(attempt.workload_id)
-        if workload.run != attempt.run or workload.tries == 0:
-            continue
-        state = State.UNASSIGNED if workload.state is State.FAILED else workload.state
-        tx.workloads.swap(workload, tries=workload.tries - 1, state=state)
-    unit.tell(
-        Kind.MACHINE_HELD,
-        f"{machine.label} is held: {reason}; their tries are given back",
-        machine=machine,
+    machine = unit.tx.machines.update(machine.id, held=reason)
+    text = f"{machine.label} is held: {reason}; their tries are given back"
+    unit.tell(Kind.MACHINE_HELD, text, machine=machine)
+    for attempt in attempts:
+        _give_back(unit, attempt)
+
+
+def _give_back(unit: Unit, attempt: Attempt) -> None:
+    """The try was the machine's fault: a workload that failed by it is queued again."""
+    tx = unit.tx
+    workload = tx.workloads.get(attempt.workload_id)
+    if workload.run != attempt.run or workload.tries == 0:
+        return
+    tries = workload.tries - 1
+    queued = tx.releases.get(workload.release_id).unloaded_at is None
+    exhausted = workload.state is State.FAILED and workload.tries >= workload.max_tries
+    if not exhausted or not queued:
+        tx.workloads.swap(workload, tries=tries)
+        return
+    state = advance(workload.state, Event.REQUEUE)
+    reason = str(attempt.outcome)
+    workload = tx.workloads.swap(
+        workload, state=state, tries=tries, reason=reason, changed_at=unit.now
     )
+    text = f"{workload.label}: queued again, a try that a held machine cost is given back"
+    unit.tell(Kind.GIVEN_BACK, text, workload=workload)
+
+
+def release(unit: Unit, machine: Machine, why: str) -> None:
+    """Let a held machine go on."""
+    machine = unit.tx.machines.update(machine.id, held="")
+    unit.tell(Kind.MACHINE_RELEASED, f"{machine.label} goes on: {why}", machine=machine)
+
+
+def release_if_good(unit: Unit, machine: Machine) -> None:
+    """Let a held machine go on whose attempts speak for it after all."""
+    if machine.held and not bad_run(unit, machine):
+        release(unit, machine, "one of its attempts was only late")

@@ -5,7 +5,7 @@ import uuid
 from dispatchd.domain.event import Kind
 from dispatchd.domain.failure import LABEL, Try, compose_failure
 from dispatchd.domain.model import Machine, Report, Workload
-from dispatchd.services.dispatcher.beacons import delivery
+from dispatchd.services.dispatcher.deliveries import delivery
 from dispatchd.services.dispatcher.unit import Context, Unit
 
 

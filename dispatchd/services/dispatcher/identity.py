@@ -3,7 +3,7 @@
 An address is weak: DHCP may give firmware and operating system different ones, so it counts last.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from dispatchd.domain.event import Kind
@@ -24,13 +24,10 @@ class Caller:
 
 
 def identify(unit: Unit, caller: Caller, *, may_create: bool) -> Machine | None:
-    """The machine that asks, made anew where ``may_create``; else None when it is not known.
-
-    Its ``seen_at`` is that of its request before this one.
-    """
+    """The machine that asks, made anew where ``may_create``; else None when it is not known."""
     machines = unit.tx.machines
     name = caller.name
-    if name and caller.mac and _is_shared(unit, caller):
+    if name and _is_shared(unit, caller):
         name = ""
     machine = machines.by_name(name) or machines.by_mac(caller.mac)
     if machine is None and not name:
@@ -45,7 +42,7 @@ def identify(unit: Unit, caller: Caller, *, may_create: bool) -> Machine | None:
     note(unit, machine, caller)
     if caller.mac:
         machines.note_asked(caller.mac, caller.name, unit.now)
-    return replace(machines.get(machine.id), seen_at=machine.seen_at)
+    return machines.get(machine.id)
 
 
 def note(unit: Unit, machine: Machine, caller: Caller) -> None:
@@ -57,10 +54,11 @@ def note(unit: Unit, machine: Machine, caller: Caller) -> None:
 
 
 def _is_shared(unit: Unit, caller: Caller) -> bool:
-    """Whether another live MAC asks under the same name; says so when it is found out."""
-    machines = unit.tx.machines
-    live = machines.live_macs(caller.name, unit.now - ALIVE)
+    """Whether two live MACs ask under the caller's name; says so when it is found out."""
+    live = unit.tx.machines.live_macs(caller.name, unit.now - ALIVE)
     others = live - {caller.mac}
+    if not caller.mac:
+        return len(live) > 1
     if others and caller.mac not in live:
         macs = ", ".join(sorted({*others, caller.mac}))
         unit.tell(
@@ -72,7 +70,8 @@ def _is_shared(unit: Unit, caller: Caller) -> bool:
 
 
 def _at_address(unit: Unit, caller: Caller) -> Machine | None:
-    """The machine last seen at the address, unless its MAC is another one."""
+    """The machine last seen at the address. One that is known to have another MAC than the caller
+    has lost it: DHCP gave the address to somebody else since."""
     machine = unit.tx.machines.by_address(caller.address)
     return None if machine and caller.mac and machine.mac else machine
 
@@ -86,12 +85,13 @@ def meant_attempt(unit: Unit, caller: Caller, late: float) -> Attempt | None:
     sent = machines.sent_to_mac(caller.mac) if caller.mac else None
     if sent is not None:
         attempt = attempts.get(sent)
-        return attempt if _may_speak(attempt, unit.now, late) else None
-    shared = bool(caller.mac) and len(machines.live_macs(caller.name, unit.now - ALIVE)) > 1
+        if _may_speak(attempt, unit.now, late):
+            return attempt
+    shared = len(machines.live_macs(caller.name, unit.now - ALIVE)) > 1
     machine = (
         (None if shared else machines.by_name(caller.name))
         or machines.by_mac(caller.mac)
-        or machines.by_address(caller.address)
+        or _at_address(unit, caller)
     )
     if machine is None:
         return None

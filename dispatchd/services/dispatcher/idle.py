@@ -11,7 +11,7 @@ from dispatchd.services.dispatcher.unit import Context, Unit
 
 #: Nothing is gained by keeping a machine waiting longer.
 LONGEST_WAIT = timedelta(hours=4)
-#: A machine that waited and was not seen for this long begins to wait anew.
+#: A machine that waited and did not ask for this long begins to wait anew.
 WAIT_FORGOTTEN = timedelta(minutes=40)
 
 
@@ -31,15 +31,15 @@ class Idle:
         self._here = here
         self.draining = draining
 
-    def answer(self, unit: Unit, asking: Machine) -> Offer:
-        """The offer for a machine, whose ``seen_at`` is that of its request before this one."""
+    def answer(self, unit: Unit, machine: Machine) -> Offer:
+        """The offer for a machine that asks and has nothing to run."""
         machines = unit.tx.machines
-        since = _waiting_since(asking, unit.now)
-        machine = machines.get(asking.id)
-        answer = self._decide(unit, machine, since)
+        since = self._waiting_since(unit, machine) or unit.now
+        waited = self._context.ages.of("wait", machine.id, since)
+        answer = self._decide(unit, machine, waited)
         too_long = answer.reason == schedule.TOO_LONG
         # Kept for the machine that was switched off for having waited too long: status names it.
-        kept = (since or unit.now) if answer.counted or too_long else None
+        kept = since if answer.counted or too_long else None
         machines.update(machine.id, waiting_since=kept)
         if too_long:
             hours = LONGEST_WAIT.total_seconds() / 3600
@@ -52,15 +52,23 @@ class Idle:
         text = f"dispatchd {self._here()}: {reason}"
         return offer_program(self._programs.wait(text, seconds=schedule.SOON))
 
-    def _decide(self, unit: Unit, machine: Machine, since: datetime | None) -> schedule.Answer:
+    def _waiting_since(self, unit: Unit, machine: Machine) -> datetime | None:
+        """Since when it has been waiting without a break; None: it begins now."""
+        before = unit.tx.machines.promise(machine.id)
+        if before is None or before.program != "wait.efi":
+            return None
+        age = self._context.ages.of("ask", machine.id, before.made_at)
+        return machine.waiting_since if age < WAIT_FORGOTTEN.total_seconds() else None
+
+    def _decide(self, unit: Unit, machine: Machine, waited: float) -> schedule.Answer:
         paused_by = unit.tx.queue_paused_by()
         situation = schedule.Situation(
             policy=self._context.policy.idle,
             ever_loaded=unit.tx.releases.any_ever(),
             queue_paused=f"queue paused by {paused_by}" if paused_by else "",
             draining=self.draining(),
-            waited_too_long=since is not None and unit.now - since >= LONGEST_WAIT,
-            waiting=unit.tx.machines.waiting(machine.id, unit.now - WAIT_FORGOTTEN),
+            waited_too_long=waited >= LONGEST_WAIT.total_seconds(),
+            waiting=tuple(unit.tx.machines.waiting(machine.id, unit.now - WAIT_FORGOTTEN)),
         )
         candidates = unit.tx.workloads.candidates(machine.id)
         return schedule.when_nothing_is_left(machine, candidates, situation)
@@ -74,10 +82,3 @@ class Idle:
             return offer_program(self._programs.poweroff(text))
         text = f"{who}: nothing for {machine.label} now ({answer.reason})"
         return offer_program(self._programs.wait(text, seconds=answer.seconds))
-
-
-def _waiting_since(machine: Machine, now: datetime) -> datetime | None:
-    """Since when it has been waiting without a break."""
-    if machine.handed != "wait.efi" or machine.seen_at is None:
-        return None
-    return machine.waiting_since if now - machine.seen_at < WAIT_FORGOTTEN else None

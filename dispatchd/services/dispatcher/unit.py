@@ -9,6 +9,7 @@ from typing import Unpack
 from dispatchd.domain.event import Kind, Subjects
 from dispatchd.domain.lifecycle import Deadlines
 from dispatchd.services.clock import Clock
+from dispatchd.services.dispatcher.ages import Ages
 from dispatchd.services.dispatcher.phases import Phases
 from dispatchd.store.store import Store, Transaction
 
@@ -44,6 +45,7 @@ class Context:
     clock: Clock
     policy: Policy
     phases: Phases
+    ages: Ages
     has_bytes: Callable[[str], bool]
     wake: Callable[[], None]
 
