@@ -43,6 +43,7 @@ class Unavailable(DispatchError):
     """The other side cannot answer now: try again, not before ``retry_at`` where it is known.
 
     ``ambiguous``: the request may have been carried out all the same, so look before repeating it.
+    ``limited``: it wants to hear nothing at all from us until then.
     """
 
     def __init__(
@@ -52,10 +53,12 @@ class Unavailable(DispatchError):
         hint: str = "",
         retry_at: datetime | None = None,
         ambiguous: bool = False,
+        limited: bool = False,
     ) -> None:
         super().__init__(message, hint=hint)
         self.retry_at = retry_at
         self.ambiguous = ambiguous
+        self.limited = limited
 
 
 class Refused(DispatchError):
@@ -71,6 +74,10 @@ class Refused(DispatchError):
 
 class Unauthorized(Refused):
     """The other side does not accept who we are, or what we may do: a person must act."""
+
+
+class Forbidden(Unauthorized):
+    """We are known and may not do just this: a person must act, though other requests may pass."""
 
 
 class Gone(Refused):

@@ -3,10 +3,16 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from dispatchd.domain.issue_cut import Cut, cut
 from dispatchd.domain.issue_text import scrub
 
-#: GitHub's limits: a title, and a body in characters and in bytes of UTF-8.
-LONGEST_TITLE, LONGEST_BODY, MOST_BYTES = 256, 65_536, 262_144
+#: GitHub's limits in characters. Those of a body are at most 262 144 bytes of UTF-8, its other one.
+LONGEST_TITLE, LONGEST_BODY = 256, 65_536
+#: Kept free in a body and in a comment for all that is not the report's own text.
+RESERVED = 4096
+#: Below this a body that is still too long is left out.
+SMALLEST_BODY = 8192
+_LONGEST_LINE = 300
 UNTITLED = "report without a title"
 
 
@@ -25,9 +31,56 @@ class Provenance:
     late: bool
 
 
-def marker(report_id: str) -> str:
-    """The hidden line that tells the issue of this report from every other."""
-    return f"<!-- dispatchd:report={report_id} -->"
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Written:
+    """An issue's title and body, and the comments that carry what its body has no room for."""
+
+    title: str
+    body: str
+    comments: tuple[str, ...]
+
+
+def marker(report_id: str, comment: int = 0) -> str:
+    """The hidden line that tells the issue of this report, or a comment of it, from every other."""
+    part = f" comment={comment}" if comment else ""
+    return f"<!-- dispatchd:report={report_id}{part} -->"
+
+
+def write(
+    report_id: str,
+    title: str,
+    text: str,
+    *,
+    footer: str,
+    dropped: tuple[str, ...],
+    room: int,
+    token: str | None,
+) -> Written:
+    """Put a report into words for GitHub.
+
+    ``dropped`` are lines like "labels: why", one for each field that GitHub did not take; a title
+    or body among them is replaced. ``room`` is the longest body that it takes, 0 for the usual.
+    """
+    without = dropped_fields(dropped)
+    title, text = compose_title(title, token), scrub(text, token)
+    if "title" in without:
+        title, text = f"report {report_id}", f"{title}\n\n{text}"
+    if "body" in without:
+        text = ""
+    parts = cut(
+        text, (room or LONGEST_BODY) - RESERVED, whole=f"dispatchctl reports show {report_id}"
+    )
+    said = "".join(f"\n> {_one_line(scrub(line, token))}\n" for line in dropped)
+    return Written(
+        title=title,
+        body=f"{marker(report_id)}\n{parts.body}{said}{footer}",
+        comments=_comments(report_id, parts),
+    )
+
+
+def dropped_fields(dropped: tuple[str, ...]) -> set[str]:
+    """The names of the fields in lines like "labels: why"."""
+    return {line.partition(":")[0] for line in dropped}
 
 
 def compose_title(title: str, token: str | None) -> str:
@@ -36,52 +89,17 @@ def compose_title(title: str, token: str | None) -> str:
     return clean if len(clean) <= LONGEST_TITLE else clean[: LONGEST_TITLE - 1] + "…"
 
 
-def compose_body(
-    report_id: str, text: str, *, footer: str, dropped: tuple[str, ...], token: str | None
-) -> str:
-    """The issue's body: marker, the report's own text, what had to be left out, and the footer.
-
-    A text too long keeps its head and its tail; the whole of it stays with dispatchd.
-    """
-    head = marker(report_id) + "\n"
-    tail = "".join(f"\n> {line}\n" for line in dropped) + footer
-    text = scrub(text, token)
-    for room in (LONGEST_BODY, LONGEST_BODY // 2, LONGEST_BODY // 4 - 1024):
-        body = head + cut(text, room - len(head) - len(tail), report_id) + tail
-        if len(body.encode()) <= MOST_BYTES:
-            break
-    return body
+def _comments(report_id: str, parts: Cut) -> tuple[str, ...]:
+    return tuple(
+        f"{marker(report_id, number)}\n"
+        f"*What the issue has no room for, {number} of {len(parts.rest)}:*\n\n{text}"
+        for number, text in enumerate(parts.rest, 1)
+    )
 
 
-def cut(text: str, room: int, report_id: str) -> str:
-    """Keep the head and the tail of a text that is longer than ``room`` characters."""
-    if len(text) <= room:
-        return text
-    said = f"\n\n*[… {{}} characters left out: dispatchctl reports show {report_id} has all …]*\n\n"
-    keep = room - len(said) - 64
-    first = keep * 2 // 3
-    head, tail = text[:first], text[len(text) - (keep - first) :]
-    # A fence that the cut opens must not swallow what follows, nor the tail lose its own.
-    fence = _open_fence(head)
-    closing = f"\n{fence}" if fence else ""
-    opening = f"{fence}\n" if fence and _open_fence(text[: len(text) - len(tail)]) else ""
-    return head + closing + said.format(len(text) - keep) + opening + tail
-
-
-def _open_fence(text: str) -> str:
-    """The code fence that is open at the end of the text, or empty (CommonMark section 4.5)."""
-    fence = ""
-    for line in text.splitlines():
-        bare = line.strip()
-        for mark in ("`", "~"):
-            length = len(bare) - len(bare.lstrip(mark))
-            if length < 3:
-                continue
-            if not fence:
-                fence = mark * length
-            elif fence[0] == mark and length >= len(fence) and bare == mark * length:
-                fence = ""
-    return fence
+def _one_line(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _LONGEST_LINE else line[: _LONGEST_LINE - 1] + "…"
 
 
 def compose_footer(known: Provenance) -> str:

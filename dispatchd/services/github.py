@@ -8,6 +8,7 @@ itself: a second POST is for the caller to decide, who has looked first.
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from datetime import datetime
+from itertools import islice
 from types import TracebackType
 from typing import Self, TypeVar
 from urllib.parse import quote, urlencode
@@ -59,6 +60,9 @@ _JSON = {
 }
 #: Bounds a listing whose links never end.
 _PAGES = 200
+_PER_PAGE = 100
+#: Pages of a hundred issues, the newest first, among which ours must be.
+_LOOKED_AT = 10
 
 
 class GitHub:
@@ -168,10 +172,14 @@ class GitHub:
                     closed = one.number
         return closed
 
-    def find_issue(self, owner: str, repo: str, *, marker: str, since: datetime) -> Issue | None:
-        """Return the newest issue with ``marker`` in its body that was made at ``since`` or later.
+    def find_issue(
+        self, owner: str, repo: str, *, marker: str, since: datetime | None
+    ) -> Issue | None:
+        """Return the newest issue with ``marker`` in its body.
 
-        By listing: the search and the label filters lag behind and have made duplicates.
+        Issues that nobody touched since then are not asked for, and pages that are older not read;
+        None trusts no clock and reads the newest ones. By listing: the search and the label filters
+        lag behind and have made duplicates.
         """
         asked = self._transport.asked(f"look for the issue in {owner}/{repo}")
         query = {
@@ -179,16 +187,16 @@ class GitHub:
             "sort": "created",
             "direction": "desc",
             "per_page": "100",
-            "since": f"{since:%Y-%m-%dT%H:%M:%SZ}",
         }
+        if since is not None:
+            query["since"] = f"{since:%Y-%m-%dT%H:%M:%SZ}"
         url = f"{self._repo(owner, repo)}/issues?{urlencode(query)}"
-        oldest = since.replace(microsecond=0)
-        for page in self._pages(asked, url, IssueAnswer):
+        for page in islice(self._pages(asked, url, IssueAnswer), _LOOKED_AT):
             for one in page:
-                if one.created_at < oldest:
-                    return None
                 if one.pull_request is None and marker in (one.body or ""):
                     return one.value()
+            if since is not None and page and page[-1].is_older_than(since):
+                return None
         return None
 
     def create_issue(self, owner: str, repo: str, draft: IssueDraft) -> Issue:
@@ -229,12 +237,18 @@ class GitHub:
 
     def _pages(self, asked: Asked, url: str, shape: type[T]) -> Iterator[list[T]]:
         following: str | None = url
-        for _ in range(_PAGES):
+        before: bytes | None = None
+        for number in range(1, _PAGES + 1):
             if following is None:
                 return
             answer = self._answer(asked, following)
-            yield parse(answer.body, list[shape], asked=asked.what)  # type: ignore[valid-type]
+            page: list[T] = parse(answer.body, list[shape], asked=asked.what)  # type: ignore[valid-type]
+            yield page
             following = answer.next_url
+            if "link" not in answer.headers and len(page) >= _PER_PAGE and answer.body != before:
+                # Some in front of GitHub drop the links: ask until a page is not full.
+                following = f"{url}&page={number + 1}"
+            before = answer.body
         raise Unavailable(f"cannot {asked.what}: the list has more than {_PAGES} pages")
 
     def _answer(self, asked: Asked, url: str) -> Answer:

@@ -6,7 +6,7 @@ we read are named; all others may come and go.
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, TypeVar
 
 import msgspec
@@ -14,7 +14,8 @@ import msgspec
 from dispatchd.errors import Unavailable
 
 T = TypeVar("T")
-Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+#: For what was not dated.
+LONG_AGO = datetime.fromtimestamp(0, UTC)
 Count = Annotated[int, msgspec.Meta(ge=0)]
 _SHA256 = re.compile(r"sha256:([0-9a-fA-F]{64})")
 
@@ -82,7 +83,7 @@ class IssueDraft:
 class Issue:
     """An issue as GitHub keeps it: without push right, what was asked for may be missing.
 
-    ``url`` is for people; ``milestone`` is its title.
+    ``url`` is for people, ``milestone`` is its title; of ``unsaid`` fields the answer says nothing.
     """
 
     number: int
@@ -92,22 +93,22 @@ class Issue:
     labels: tuple[str, ...]
     assignees: tuple[str, ...]
     milestone: str | None
-    created_at: datetime
+    unsaid: frozenset[str] = frozenset()
 
 
 class _Struct(msgspec.Struct, frozen=True, kw_only=True):
-    """Lenient towards keys we do not know."""
+    """Lenient towards keys we do not know, and towards the lack of those we can do without."""
 
 
 class AssetAnswer(_Struct, frozen=True, kw_only=True):
     id: int
     name: str
     size: Count
-    content_type: str
-    state: str
     url: str
-    browser_download_url: str
-    updated_at: Moment
+    content_type: str = ""
+    state: str = "uploaded"
+    browser_download_url: str = ""
+    updated_at: datetime = LONG_AGO
     digest: str | None = None
 
     def value(self) -> RemoteAsset:
@@ -120,46 +121,46 @@ class AssetAnswer(_Struct, frozen=True, kw_only=True):
             state=self.state,
             sha256=digest[1].lower() if digest else None,
             url=self.url,
-            download_url=self.browser_download_url,
-            updated_at=self.updated_at,
+            download_url=self.browser_download_url or self.url,
+            updated_at=_utc(self.updated_at),
         )
 
 
 class ReleaseAnswer(_Struct, frozen=True, kw_only=True):
     id: int
     tag_name: str
-    prerelease: bool
-    draft: bool
-    created_at: Moment
     assets: list[AssetAnswer]
+    prerelease: bool = False
+    draft: bool = False
+    created_at: datetime = LONG_AGO
     name: str | None = None
-    immutable: bool = False
-    published_at: Moment | None = None
-    updated_at: Moment | None = None
+    immutable: bool | None = None
+    published_at: datetime | None = None
+    updated_at: datetime | None = None
 
     def value(self, assets: list[AssetAnswer]) -> RemoteRelease:
-        published_at = self.published_at or self.created_at
+        published_at = _utc(self.published_at or self.created_at)
         return RemoteRelease(
             id=self.id,
             tag=self.tag_name,
             name=self.name or self.tag_name,
             prerelease=self.prerelease,
-            immutable=self.immutable,
-            created_at=self.created_at,
+            immutable=bool(self.immutable),
+            created_at=_utc(self.created_at),
             published_at=published_at,
-            updated_at=max(self.updated_at or published_at, published_at),
+            updated_at=max(_utc(self.updated_at or published_at), published_at),
             assets=tuple(asset.value() for asset in assets),
         )
 
 
 class _Permissions(_Struct, frozen=True, kw_only=True):
-    push: bool
+    push: bool | None = None
 
 
 class RepositoryAnswer(_Struct, frozen=True, kw_only=True):
     full_name: str
-    private: bool
-    has_issues: bool
+    private: bool = False
+    has_issues: bool = True
     archived: bool = False
     permissions: _Permissions | None = None
 
@@ -184,39 +185,52 @@ class _Label(_Struct, frozen=True, kw_only=True):
 class MilestoneAnswer(_Struct, frozen=True, kw_only=True):
     number: int
     title: str
-    state: str
+    state: str = "open"
 
 
 class IssueAnswer(_Struct, frozen=True, kw_only=True):
     """``pull_request`` stands in the listing's items that are no issues."""
 
     number: int
-    html_url: str
-    title: str
-    created_at: Moment
-    labels: list[_Label | str]
+    html_url: str = ""
+    title: str = ""
+    created_at: datetime | None = None
+    labels: list[_Label | str] | msgspec.UnsetType | None = msgspec.UNSET
     body: str | None = None
-    assignees: list[UserAnswer] | None = None
-    milestone: MilestoneAnswer | None = None
+    assignees: list[UserAnswer | str] | msgspec.UnsetType | None = msgspec.UNSET
+    milestone: MilestoneAnswer | msgspec.UnsetType | None = msgspec.UNSET
     pull_request: object = None
 
+    def is_older_than(self, moment: datetime) -> bool:
+        return self.created_at is not None and _utc(self.created_at) < moment
+
     def value(self) -> Issue:
-        names = (one if isinstance(one, str) else one.name for one in self.labels)
+        labels = [one if isinstance(one, str) else one.name for one in self.labels or ()]
+        people = [one if isinstance(one, str) else one.login for one in self.assignees or ()]
         return Issue(
             number=self.number,
             url=self.html_url,
             title=self.title,
             body=self.body or "",
-            labels=tuple(name for name in names if name),
-            assignees=tuple(one.login for one in self.assignees or ()),
+            labels=tuple(name for name in labels if name),
+            assignees=tuple(people),
             milestone=self.milestone.title if self.milestone else None,
-            created_at=self.created_at,
+            unsaid=frozenset(
+                field
+                for field in ("labels", "assignees", "milestone")
+                if getattr(self, field) is msgspec.UNSET
+            ),
         )
 
 
 class CommentAnswer(_Struct, frozen=True, kw_only=True):
-    id: int
+    id: int = 0
     body: str | None = None
+
+
+def _utc(moment: datetime) -> datetime:
+    """GitHub says Z; where nothing is said, UTC is meant."""
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def parse(body: bytes, shape: type[T], *, asked: str, ambiguous: bool = False) -> T:

@@ -13,7 +13,14 @@ from email.utils import parsedate_to_datetime
 
 import msgspec
 
-from dispatchd.errors import DispatchError, Gone, Refused, Unauthorized, Unavailable
+from dispatchd.errors import (
+    DispatchError,
+    Forbidden,
+    Gone,
+    Refused,
+    Unauthorized,
+    Unavailable,
+)
 
 #: What GitHub's messages say when it wants us to slow down, whatever the status.
 _LIMITED = re.compile(
@@ -22,6 +29,15 @@ _LIMITED = re.compile(
 )
 _NO_HEADER_WAIT = timedelta(seconds=60)
 _LONGEST_WAIT = timedelta(hours=24)
+#: Parts of an issue by the words that GitHub has for them.
+_PARTS = {
+    "title": "title",
+    "body": "body",
+    "label": "labels",
+    "assignee": "assignees",
+    "milestone": "milestone",
+}
+_PART = re.compile("|".join(_PARTS), re.IGNORECASE)
 _SSO_URL = re.compile(r"url=(https?://[^\s;,]+)")
 
 
@@ -38,6 +54,7 @@ class Asked:
 
 
 class _Detail(msgspec.Struct, frozen=True):
+    resource: str | None = None
     field: str | None = None
     code: str | None = None
     message: str | None = None
@@ -45,7 +62,7 @@ class _Detail(msgspec.Struct, frozen=True):
 
 
 class _Problem(msgspec.Struct, frozen=True):
-    message: str
+    message: str = ""
     errors: list[_Detail | str] | str | None = None
 
 
@@ -57,7 +74,7 @@ def refusal(
     said = printable(problem.message) if problem else ""
     slow_down = _LIMITED.search(" ".join([said, *_messages(problem)])) is not None
     if slow_down or (status in (403, 429) and _is_limit(status, headers, said)):
-        return _limited(asked, headers, said, now)
+        return _limited(asked, status, headers, said, now)
     if status >= 500 or status == 408:
         return Unavailable(
             f"cannot {asked.what}: GitHub answered {status}{_quote(said)}",
@@ -70,6 +87,8 @@ def refusal(
             f"cannot {asked.what}: GitHub sends us elsewhere ({status}), and not within its API",
             hint="set [github] api_url to the address that GitHub itself uses",
         )
+    if status == 401:
+        return _unauthenticated(asked)
     if problem is None or status < 400:
         return Unavailable(
             f"cannot {asked.what}: unexpected answer {status} "
@@ -77,13 +96,12 @@ def refusal(
             hint="is [github] api_url right, and no proxy or login page in between?",
             ambiguous=asked.writes,
         )
-    if status == 401:
-        return _unauthenticated(asked)
-    if status == 403:
+    field = _part(status, problem) if asked.writes else None
+    if field is None and status == 403:
         return _forbidden(asked, headers, said)
-    if status in (404, 410):
+    if field is None and status in (404, 410):
         return _gone(asked, status, said)
-    return _invalid(asked, status, problem, said)
+    return _invalid(asked, status, problem, field)
 
 
 def printable(text: str) -> str:
@@ -93,16 +111,20 @@ def printable(text: str) -> str:
 
 
 def _problem(body: bytes) -> _Problem | None:
+    """What a body says; one that is empty or says something else in JSON has no message."""
+    if not body.strip():
+        return _Problem()
     try:
         return msgspec.json.decode(body, type=_Problem)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         pass
     try:
         # GitHub documents more than one shape of "errors": the message alone still says what it is.
-        message = msgspec.json.decode(body, type=dict[str, msgspec.Raw])["message"]
-        return _Problem(message=msgspec.json.decode(message, type=str))
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError):
+        content = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
+    message = content.get("message") if isinstance(content, dict) else None
+    return _Problem(message=message if isinstance(message, str) else "")
 
 
 def _quote(said: str) -> str:
@@ -119,7 +141,9 @@ def _is_limit(status: int, headers: Mapping[str, str], said: str) -> bool:
     return status == 429 or "retry-after" in headers or headers.get("x-ratelimit-remaining") == "0"
 
 
-def _limited(asked: Asked, headers: Mapping[str, str], said: str, now: datetime) -> Unavailable:
+def _limited(
+    asked: Asked, status: int, headers: Mapping[str, str], said: str, now: datetime
+) -> Unavailable:
     retry_at = _retry_after(headers, now)
     if retry_at is None and headers.get("x-ratelimit-remaining") == "0":
         retry_at = _reset(headers, now)
@@ -132,6 +156,8 @@ def _limited(asked: Asked, headers: Mapping[str, str], said: str, now: datetime)
         if asked.token_source
         else "it is tried again then; with a token the limit is far higher: dispatchctl login",
         retry_at=retry_at,
+        limited=True,
+        ambiguous=asked.writes and status >= 500,
     )
 
 
@@ -180,11 +206,11 @@ def _unauthenticated(asked: Asked) -> Unauthorized:
     )
 
 
-def _forbidden(asked: Asked, headers: Mapping[str, str], said: str) -> Unauthorized:
+def _forbidden(asked: Asked, headers: Mapping[str, str], said: str) -> Forbidden:
     sso = headers.get("x-github-sso", "")
     if "required" in sso:
         url = _SSO_URL.search(sso)
-        return Unauthorized(
+        return Forbidden(
             f"cannot {asked.what}: the organisation wants the token authorised for "
             "single sign-on (403)",
             hint=f"authorise the token: {url[1]}"
@@ -201,7 +227,7 @@ def _forbidden(asked: Asked, headers: Mapping[str, str], said: str) -> Unauthori
             "a fine-grained token needs Contents: read and Issues: write, a classic one repo; "
             "store another: dispatchctl login"
         )
-    return Unauthorized(f"cannot {asked.what}: not permitted (403){_quote(said)}", hint=hint)
+    return Forbidden(f"cannot {asked.what}: not permitted (403){_quote(said)}", hint=hint)
 
 
 def _gone(asked: Asked, status: int, said: str) -> Gone:
@@ -223,16 +249,31 @@ def _gone(asked: Asked, status: int, said: str) -> Gone:
     )
 
 
-def _invalid(asked: Asked, status: int, problem: _Problem, said: str) -> Refused:
-    details = _details(problem)
-    field = next((one.field for one in details if one.field), None)
-    words = [said, *(_words(one) for one in details)]
+def _invalid(asked: Asked, status: int, problem: _Problem, field: str | None) -> Refused:
+    words = [printable(problem.message), *(_words(one) for one in _details(problem))]
     return Refused(
         f"cannot {asked.what}: GitHub refuses it ({status}): "
-        + printable(", ".join(word for word in words if word)),
+        + (printable(", ".join(word for word in words if word)) or "it does not say why"),
         hint=f"change {field}" if field else "",
         field=field,
     )
+
+
+def _part(status: int, problem: _Problem) -> str | None:
+    """Which part of an issue is to blame: GitHub names it in a field or in words, if at all."""
+    if status == 413:
+        return "body"
+    details = _details(problem)
+    # Where a label is wrong, the field is the label's own: its name.
+    named = [one.field or "" for one in details] + [one.resource or "" for one in details]
+    spoken = [one.message or "" for one in details]
+    if status == 422:
+        spoken.append(problem.message)
+    for text in named + spoken:
+        found = {part.lower() for part in _PART.findall(text)}
+        if len(found) == 1:
+            return _PARTS[found.pop()]
+    return None
 
 
 def _details(problem: _Problem) -> list[_Detail]:

@@ -127,10 +127,46 @@ class Outbox:
             raise Stale(f"cannot change report {before.report_id}: it is no longer {before.state}")
         return self.get(before.report_id)
 
-    def release_held(self, now: datetime) -> int:
-        """Make all held deliveries due at once; returns how many."""
+    def limited_until(self, now: datetime) -> datetime | None:
+        """Until when GitHub wants to hear nothing from us, None if it does."""
+        limit = (outbox.c.state == Delivery.PENDING) & outbox.c.limited & (outbox.c.next_at > now)
+        return self._connection.execute(
+            sa.select(sa.func.max(outbox.c.next_at)).where(limit)
+        ).scalar()
+
+    def hold_rest(self, now: datetime, error: str, *, report_to: str | None) -> None:
+        """Hold what is pending too, everything or what goes to one repository."""
+        rows = outbox.c.state == Delivery.PENDING
+        if report_to is not None:
+            rows &= outbox.c.report_to == report_to
+        since = sa.func.coalesce(outbox.c.failing_since, sa.literal(now, schema.Moment))
+        self._connection.execute(
+            sa.update(outbox)
+            .where(rows)
+            .values(
+                state=Delivery.HELD, next_at=now, error=error, limited=False, failing_since=since
+            )
+        )
+
+    def to_probe(self, now: datetime) -> list[OutboxEntry]:
+        """One held delivery of each repository of which none was tried lately."""
         held = outbox.c.state == Delivery.HELD
-        values = {"state": Delivery.PENDING, "next_at": now, "error": ""}
+        rested = (
+            sa.select(outbox.c.report_to)
+            .where(held)
+            .group_by(outbox.c.report_to)
+            .having(sa.func.max(outbox.c.next_at) <= now)
+        )
+        query = sa.select(outbox).where(held & outbox.c.report_to.in_(rested))
+        rows = self._connection.execute(query.order_by(outbox.c.next_at.desc())).mappings()
+        return list({row["report_to"]: OutboxEntry(**row) for row in rows}.values())
+
+    def release_held(self, now: datetime, report_to: str | None) -> int:
+        """Make held deliveries due at once, all or those to one repository; returns how many."""
+        held = outbox.c.state == Delivery.HELD
+        if report_to is not None:
+            held &= outbox.c.report_to == report_to
+        values = {"state": Delivery.PENDING, "next_at": now, "tries": 0}
         return self._connection.execute(sa.update(outbox).where(held).values(**values)).rowcount
 
 

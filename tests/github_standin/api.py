@@ -25,6 +25,8 @@ class Api:
         self._shapes = shapes
         self._store = store
         self.url = url
+        #: Characters that an issue's body or a comment may have.
+        self.longest_body = LONGEST_BODY
         #: False: assets come from the API itself, as GitHub reserves to do.
         self.redirects_assets = True
 
@@ -191,7 +193,9 @@ class _Call:
         if content is None:
             return error_reply(400, "Problems parsing JSON")
         title, body = str(content["title"]), content.get("body")
-        long = _too_long("title", title, LONGEST_TITLE) or _too_long("body", body, LONGEST_BODY)
+        long = _too_long("title", title, LONGEST_TITLE) or _too_long(
+            "body", body, self.api.longest_body
+        )
         if long is not None:
             return long
         milestone = None
@@ -234,7 +238,7 @@ class _Call:
         if content is None:
             return error_reply(400, "Problems parsing JSON")
         body = str(content["body"])
-        long = _too_long("body", body, LONGEST_BODY)
+        long = _too_long("body", body, self.api.longest_body)
         if long is not None:
             return long
         comment = self.repository.comment(issue, self.account.login, body)

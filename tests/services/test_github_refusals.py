@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from dispatchd.errors import ConfigError, Gone, Refused, Unauthorized, Unavailable
+from dispatchd.errors import ConfigError, Forbidden, Gone, Refused, Unauthorized, Unavailable
 from dispatchd.services.github import GitHub, IssueDraft, Token
 from tests.github_standin import faults
 from tests.github_standin.faults import Fault
@@ -199,12 +199,54 @@ def test_each_field_that_is_refused_is_named(lab: Lab, field: str) -> None:
 
 
 def test_a_refusal_in_another_shape_is_still_a_refusal(lab: Lab) -> None:
-    for errors in (["body is bad"], "body is bad", [{"field": 7}], 7):
+    for errors in (["that is bad"], "that is bad", [{"field": 7}], 7):
         fault = faults.says(422, "Validation Failed", errors=errors)
         lab.standin.faults.next("POST", "*/issues", fault)
         with pytest.raises(Refused, match="Validation Failed") as caught:
             lab.github.create_issue(*REPO, DRAFT)
         assert caught.value.field is None
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "part"),
+    [
+        (422, {"resource": "Label", "field": "name", "code": "invalid"}, "labels"),
+        (422, {"resource": "Issue", "field": "assignee", "code": "invalid"}, "assignees"),
+        (422, {"resource": "Issue", "code": "custom", "message": "body is too long"}, "body"),
+        (422, "milestone is invalid", "milestone"),
+        (403, {"resource": "Repository", "field": "label", "code": "unauthorized"}, "labels"),
+        (410, {"resource": "Milestone", "code": "missing"}, "milestone"),
+        (404, {"resource": "Issue", "field": "assignees", "code": "missing"}, "assignees"),
+    ],
+)
+def test_the_part_of_an_issue_that_is_refused_is_found_however_it_is_named(
+    lab: Lab, status: int, error: object, part: str
+) -> None:
+    lab.standin.faults.next("POST", "*/issues", faults.says(status, "Not so", errors=[error]))
+    with pytest.raises(Refused) as caught:
+        lab.github.create_issue(*REPO, DRAFT)
+    assert caught.value.field == part
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"[]", b'{"error": "no"}'])
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [(401, Unauthorized), (403, Forbidden), (404, Gone), (410, Gone), (422, Refused)],
+)
+def test_a_refusal_without_words_counts_by_its_status(
+    lab: Lab, status: int, error: type[Refused], body: bytes
+) -> None:
+    lab.standin.faults.next("POST", "*/issues", Fault(status=status, body=body))
+    with pytest.raises(error) as caught:
+        lab.github.create_issue(*REPO, DRAFT)
+    assert type(caught.value) is error
+
+
+def test_a_limit_in_a_gateways_words_leaves_open_whether_it_was_done(lab: Lab) -> None:
+    lab.standin.faults.next("POST", "*/issues", faults.says(503, "rate limit of the gateway"))
+    with pytest.raises(Unavailable) as caught:
+        lab.github.create_issue(*REPO, DRAFT)
+    assert (caught.value.limited, caught.value.ambiguous) == (True, True)
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'"x"', b"\xff", b'{"full_name": 1}'])

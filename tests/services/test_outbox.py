@@ -1,18 +1,28 @@
 """The outbox against the stand-in GitHub: one issue per report, whatever goes wrong on the way."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from dispatchd.domain.issue import marker
+from dispatchd.domain.issue_cut import MOST_PIECES
 from dispatchd.domain.model import Delivery, OutboxEntry
 from dispatchd.services.dispatcher.beacons import Content
+from dispatchd.services.filing import LOOKS
 from dispatchd.services.github import Token
-from dispatchd.services.outbox import HELD, LOOKS, Outbox
+from dispatchd.services.outbox import Outbox
 from tests.dispatcher.lab import HandClock, PlayedMachine
 from tests.dispatcher.lab import Lab as QueueLab
-from tests.github_standin.faults import Fault, says
+from tests.github_standin.faults import (
+    Fault,
+    commit_then,
+    commit_then_reset,
+    invalid,
+    reset,
+    says,
+)
 from tests.services.github_world import SECRET, Lab, running_lab
 
 ISSUES = "/repos/AMDEPYC/sev-certify/issues"
@@ -141,6 +151,7 @@ def test_a_crash_between_the_post_and_its_answer_files_nothing_twice(bench: Benc
         assert bench.outbox.step()
         assert bench.issues == []
         bench.clock.advance(15)
+        bench.outbox = bench.open()
     bench.deliver(patience=120)
     assert bench.issues == ["ubuntu 25.10"]
 
@@ -150,7 +161,8 @@ def test_an_issue_that_was_made_before_the_crash_is_found(bench: Bench) -> None:
     bench.deliver(patience=30)
     filed = bench.entry
     with bench.queue.store.writing() as tx:
-        tx.outbox.swap(filed, state=Delivery.PENDING, url="")
+        at = bench.clock.now()
+        tx.outbox.swap(filed, state=Delivery.PENDING, url="", issue=0, posting_at=at)
     bench.outbox = bench.open()
     bench.deliver(patience=60)
     assert bench.issues == ["ubuntu 25.10"]
@@ -165,7 +177,6 @@ def test_without_a_token_reports_are_held_until_there_is_one(bench: Bench) -> No
     assert "dispatchctl login" in bench.entry.error
     assert any("held" in line for line in bench.queue.overview.status().attention)
     bench.world.token = Token(value=SECRET, source="login")
-    assert bench.outbox.release_held() == 1
     bench.deliver(patience=60)
     assert bench.issues == ["ubuntu 25.10"]
 
@@ -188,8 +199,6 @@ def test_what_a_person_must_mend_is_held_with_the_remedy(
     bench.deliver(patience=60)
     assert bench.entry.state is Delivery.HELD
     assert said in bench.entry.error
-    bench.clock.advance(HELD.total_seconds())
-    bench.outbox.release_held()
     bench.deliver(patience=60)
     assert bench.issues == ["ubuntu 25.10"]
 
@@ -230,15 +239,105 @@ def test_a_report_that_is_refused_stays_here_and_blocks_nobody(bench: Bench) -> 
     assert len(bench.issues) == 1
 
 
-def test_a_log_too_long_keeps_its_head_and_its_tail(bench: Bench) -> None:
-    bench.report(body="```\nhead\n" + "é" * 200_000 + "\ntail\n```")
+def long_text() -> str:
+    """Three comments' worth of a log in a fence, and the verdict after it."""
+    lines = "".join(f"{number:06} é a line of the log\n" for number in range(9000))
+    return f"verdict first\n```\n{lines}```\nverdict last\n"
+
+
+def put_together(bench: Bench) -> str:
+    """What the issue and its comments say, without what was added at the cuts."""
+    (issue,) = bench.world.repository.issues
+    head, said, tail = re.split(r"\n\n\*\[… (.*) …\]\*\n\n", issue.body or "")
+    assert f"are in {len(issue.comments)} comments below" in said
+    pieces = [re.split(r":\*\n\n", one.body, maxsplit=1)[1] for one in issue.comments]
+    return "".join(re.sub(r"\A```\n|```\Z", "", one) for one in [head, *pieces, tail])
+
+
+def test_a_log_too_long_keeps_its_head_and_tail_and_the_rest_follows_in_comments(
+    bench: Bench,
+) -> None:
+    bench.report(body=long_text())
+    bench.deliver(patience=120)
+    (issue,) = bench.world.repository.issues
+    assert bench.entry.state is Delivery.FILED
+    assert len(issue.comments) == 3
+    for body in [issue.body or "", *(one.body for one in issue.comments)]:
+        assert len(body) <= 65_536
+        assert body.count("```") % 2 == 0
+    assert "verdict first" in (issue.body or "")
+    assert "verdict last" in (issue.body or "")
+    assert [line for line in put_together(bench).splitlines() if " é " in line] == [
+        line for line in long_text().splitlines() if " é " in line
+    ]
+
+
+@pytest.mark.parametrize("lost", [1, 2, 3])
+@pytest.mark.parametrize(
+    "fault", [commit_then_reset(), commit_then(502), reset()], ids=["reset-after", "502", "reset"]
+)
+def test_a_series_of_comments_goes_on_where_it_stopped(
+    bench: Bench, fault: Fault, lost: int
+) -> None:
+    bench.report(body=long_text())
+    while bench.entry.comments < lost - 1 or not bench.entry.issue:
+        bench.outbox.step()
+    bench.world.standin.faults.next("POST", f"{ISSUES}/1/comments", fault)
+    bench.outbox.step()
+    bench.outbox = bench.open()
+    bench.deliver(patience=120)
+    (issue,) = bench.world.repository.issues
+    numbers = [re.findall(r"comment=(\d+)", one.body)[0] for one in issue.comments]
+    assert numbers == ["1", "2", "3"]
+    assert bench.entry.state is Delivery.FILED
+
+
+def test_an_issue_that_takes_no_comments_is_filed_with_a_warning(bench: Bench) -> None:
+    locked = says(403, "Unable to create comment because issue is locked.")
+    bench.world.standin.faults.next("POST", f"{ISSUES}/1/comments", locked)
+    bench.report(body=long_text())
+    bench.deliver(patience=120)
+    assert bench.entry.state is Delivery.FILED
+    assert "comments: 0 are there" in bench.entry.warning
+    assert "locked" in bench.entry.warning
+
+
+def test_more_than_ten_comments_are_not_made_and_the_issue_says_where_the_rest_is(
+    bench: Bench,
+) -> None:
+    bench.report(body="x" * 1_000_000)
+    bench.deliver(patience=300)
+    (issue,) = bench.world.repository.issues
+    assert len(issue.comments) == MOST_PIECES
+    assert f"dispatchctl reports show {bench.entry.report_id} has all" in (issue.body or "")
+
+
+def test_a_body_that_github_finds_too_long_is_cut_smaller(bench: Bench) -> None:
+    bench.world.standin.api.longest_body = 20_000
+    bench.report(body=long_text())
+    bench.deliver(patience=300)
+    (issue,) = bench.world.repository.issues
+    assert len(issue.body or "") <= 20_000
+    assert all(len(one.body) <= 20_000 for one in issue.comments)
+    assert bench.entry.state is Delivery.FILED
+
+
+def test_a_body_that_github_never_takes_is_left_out_and_the_issue_says_so(bench: Bench) -> None:
+    bench.world.standin.api.longest_body = 1000
+    bench.report(body="a line\n" * 1000)
+    bench.deliver(patience=300)
+    (issue,) = bench.world.repository.issues
+    assert "> body: left out" in (issue.body or "")
+    assert bench.entry.state is Delivery.FILED
+
+
+def test_a_title_that_github_does_not_take_moves_into_the_body(bench: Bench) -> None:
+    bench.world.standin.faults.next("POST", ISSUES, invalid("title"))
+    bench.report("a bad title")
     bench.deliver(patience=60)
     (issue,) = bench.world.repository.issues
-    body = issue.body or ""
-    assert len(body) <= 65_536
-    assert "head" in body
-    assert "tail" in body
-    assert "characters left out" in body
+    assert issue.title == f"report {bench.entry.report_id}"
+    assert "a bad title" in (issue.body or "")
 
 
 def test_a_token_never_reaches_an_issue(bench: Bench) -> None:

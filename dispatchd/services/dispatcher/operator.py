@@ -168,8 +168,20 @@ class Operator:
                     f"cannot file {report_id}: its release names no repository",
                     hint="load the release again with --report-to OWNER/REPO",
                 )
-            values = {"state": Delivery.PENDING, "next_at": unit.now, "report_to": target}
-            unit.tx.outbox.swap(entry, **values, error="")
+            # A limit holds for people too, and so does the time that a new issue takes to be seen.
+            bound = entry.state is Delivery.PENDING and (entry.limited or entry.posting_at)
+            unit.tx.outbox.swap(
+                entry,
+                state=Delivery.PENDING,
+                report_to=target,
+                next_at=entry.next_at if bound else unit.now,
+                tries=0,
+                # Once the issue is there, its comments must be cut as they were.
+                dropped=entry.dropped if entry.issue else (),
+                room=entry.room if entry.issue else 0,
+                error="",
+                failing_since=None,
+            )
             unit.tell(
                 Kind.REPORT_RETRIED,
                 f"{report.title}: to be filed",
