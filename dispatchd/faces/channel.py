@@ -2,9 +2,11 @@
 
 Stock waitress pumps one fast download for as long as its socket takes bytes, so that the HEAD of
 another machine waits for seconds, and it cannot tell when a body's first and last byte went out.
-This is the only place that knows its internals; ``tests/faces/test_channel.py`` pins them.
+Here files go to a thread of their own, the sender's. This is the only place that knows waitress's
+internals; ``tests/faces/test_channel.py`` pins them.
 """
 
+import errno
 import logging
 import os
 import socket
@@ -13,7 +15,6 @@ import time
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
-from waitress import wasyncore
 from waitress.buffers import ReadOnlyFileBasedBuffer
 from waitress.channel import HTTPChannel
 from waitress.task import ErrorTask, WSGITask
@@ -22,6 +23,10 @@ log = logging.getLogger(__name__)
 
 #: Bytes that one connection may send before the others have their turn.
 BURST = 4 * 1024 * 1024
+#: Bytes that are copied at a time where the kernel cannot send a file by itself.
+COPIED = 256 * 1024
+#: What sendfile(2) says of a file that it cannot send; None is Python's, of what is no file.
+_NO_SENDFILE = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, None}
 #: First byte of a TLS record that carries a handshake (RFC 8446 section 5.1).
 TLS_HANDSHAKE = 0x16
 
@@ -44,11 +49,10 @@ class Transfer(ReadOnlyFileBasedBuffer):
         on_progress: Callable[[int], None] | None = None,
         on_end: Callable[[int], None] | None = None,
     ) -> None:
-        file.seek(offset)
         super().__init__(file)
         self.offset = offset
         self.length = self.remain = length
-        self.through_kernel = True
+        self._is_copied = False
         self._closed = False
         self._on_first_byte = on_first_byte
         self._on_progress = on_progress
@@ -63,19 +67,24 @@ class Transfer(ReadOnlyFileBasedBuffer):
         """Waitress asks how much there is; the length was promised in the headers."""
         return self.length
 
-    def send_to(self, sock: socket.socket, limit: int) -> int:
-        """Send up to ``limit`` bytes with sendfile(2); 0 when the file ends before its length."""
-        position = self.offset + self.sent
-        count = os.sendfile(sock.fileno(), self.file.fileno(), position, min(limit, self.remain))
-        self.remain -= count
-        return count
+    def send_burst(self, sock: socket.socket) -> int:
+        """Send what the socket takes, up to ``BURST`` bytes; how many it took.
 
-    def observe(self, count: int) -> None:
-        """Tell the observers of ``count`` more bytes sent."""
+        Raises EOFError where the file ends before its length, else OSError.
+        """
+        send = self._copy if self._is_copied else self._send_file
+        try:
+            count = send(sock, self.offset + self.sent, min(BURST, self.remain))
+        except BlockingIOError:
+            return 0
+        if not count:
+            raise EOFError
+        self.remain -= count
         if count == self.sent and self._on_first_byte is not None:
             self._call(self._on_first_byte)
         if self._on_progress is not None:
             self._call(self._on_progress, self.sent)
+        return count
 
     def close(self) -> None:
         if self._closed:
@@ -84,6 +93,21 @@ class Transfer(ReadOnlyFileBasedBuffer):
         self.file.close()
         if self._on_end is not None:
             self._call(self._on_end, self.sent)
+
+    def _send_file(self, sock: socket.socket, position: int, limit: int) -> int:
+        try:
+            return os.sendfile(sock.fileno(), self.file.fileno(), position, limit)
+        except OSError as error:
+            if error.errno not in _NO_SENDFILE:
+                raise
+            log.debug("cannot sendfile, copying instead: %s", error)
+            self._is_copied = True
+            return self._copy(sock, position, limit)
+
+    def _copy(self, sock: socket.socket, position: int, limit: int) -> int:
+        self.file.seek(position)
+        chunk = self.file.read(min(limit, COPIED))
+        return sock.send(chunk) if chunk else 0
 
     def _call(self, observer: Callable[..., None], *arguments: int) -> None:
         try:
@@ -120,11 +144,14 @@ class PeerTask(WSGITask):
 
 
 class Channel(HTTPChannel):
-    """One connection. Sends at most ``BURST`` bytes a turn, and files without copying them."""
+    """One connection. It sends small answers itself, and leaves files to the sender: while that has
+    it (``_is_lent``), nobody else writes to the socket or watches it.
+    """
 
     task_class = PeerTask
     error_task_class = EmptyErrorTask
     _heard = False
+    _is_lent = False
 
     def received(self, data: bytes) -> bool:
         """Take bytes from the peer; one that speaks TLS is told by closing."""
@@ -147,66 +174,74 @@ class Channel(HTTPChannel):
         answering = self.total_outbufs_len and not self.is_sending_file()
         return bool(self.requests or self.request is not None or answering or not self._heard)
 
+    def fileno(self) -> int:
+        return int(self.socket.fileno())
+
+    def writable(self) -> bool:
+        """Whether the loop shall watch for room in the socket."""
+        return self.will_close or (not self._is_lent and bool(super().writable()))
+
+    def handle_close(self) -> None:
+        """Close, in the loop's thread: the sender must not meet a socket that is another's."""
+        with self.outbuf_lock:
+            self._take_back()
+            super().handle_close()
+
+    def send_burst(self) -> None:
+        """Send a burst of the file. Called by the sender."""
+        with self.outbuf_lock:
+            if not self._is_lent:
+                return
+            transfer = self.outbufs[0]
+            try:
+                self.total_outbufs_len -= transfer.send_burst(self.socket)
+            except EOFError:
+                # Only a broken connection says so.
+                log.error("a file became shorter while it was sent to %s: cut", self.addr[0])
+                self.will_close = True
+            except (ConnectionError, TimeoutError) as error:
+                log.debug("%s went away: %s", self.addr[0], error)
+                self.will_close = True
+            except OSError as error:
+                log.error("cannot send a file to %s: %s", self.addr[0], error)
+                self.will_close = True
+            self.last_activity = time.time()
+            if transfer.remain and not self.will_close:
+                return
+            self._take_back()
+        # What comes next is the loop's.
+        self.server.pull_trigger()
+
+    def _lend(self) -> None:
+        with self.outbuf_lock:
+            self._is_lent = True
+            self.server.sender.take(self)
+
+    def _take_back(self) -> None:
+        if self._is_lent:
+            self.server.sender.release(self)
+            self._is_lent = False
+
     def _flush_some(self, do_close: bool = True) -> bool:
-        """Send what the socket takes, up to a burst; whether anything went out."""
-        left = BURST
-        while left > 0:
+        """Send what the socket takes of what comes before the next file; whether any went out."""
+        is_sent = False
+        while not self._is_lent:
             buffer = self.outbufs[0]
             if buffer.__len__() > 0:
-                count = self._send_some(buffer, left, do_close)
+                if isinstance(buffer, Transfer):
+                    self._lend()
+                    break
+                count = self.send(buffer.get(self.sendbuf_len), do_close=do_close)
                 if not count:
                     break
-                left -= count
+                buffer.skip(count, True)
                 self.total_outbufs_len -= count
-            if buffer.__len__() == 0:
-                # The last buffer must stay: it takes the next answer.
-                if len(self.outbufs) == 1:
-                    break
+                is_sent = True
+            elif len(self.outbufs) > 1:
                 self.outbufs.pop(0).close()
-        if left == BURST:
-            return False
-        self.last_activity = time.time()
-        return True
-
-    def _send_some(self, buffer: Any, limit: int, do_close: bool) -> int:
-        if isinstance(buffer, Transfer) and buffer.through_kernel:
-            count = self._send_file(buffer, limit, do_close)
-            if buffer.through_kernel:
-                return count
-        chunk = buffer.get(min(limit, self.sendbuf_len))
-        if not chunk:
-            return self._cut(buffer)
-        count = int(self.send(chunk, do_close=do_close))
-        if count:
-            buffer.skip(count, True)
-            if isinstance(buffer, Transfer):
-                buffer.observe(count)
-        return count
-
-    def _send_file(self, transfer: Transfer, limit: int, do_close: bool) -> int:
-        if self.socket is None:
-            return 0
-        try:
-            count = transfer.send_to(self.socket, limit)
-        except BlockingIOError:
-            return 0
-        except OSError as error:
-            if error.errno in wasyncore._DISCONNECTED:
-                if do_close:
-                    self.handle_close()
-                return 0
-            # A file system that cannot: copy it, as waitress does.
-            log.debug("cannot sendfile, copying instead: %s", error)
-            transfer.through_kernel = False
-            transfer.file.seek(transfer.offset + transfer.sent)
-            return 0
-        if count:
-            transfer.observe(count)
-            return count
-        return self._cut(transfer)
-
-    def _cut(self, buffer: Any) -> int:
-        """The file is shorter than promised: only a broken connection says so."""
-        log.error("a file became shorter while it was sent: connection to %s cut", self.addr[0])
-        self.will_close = True
-        return 0
+            else:
+                # The last buffer must stay: it takes the next answer.
+                break
+        if is_sent:
+            self.last_activity = time.time()
+        return is_sent

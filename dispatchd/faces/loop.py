@@ -18,6 +18,7 @@ from waitress.server import BaseWSGIServer
 from waitress.task import ThreadedTaskDispatcher
 
 from dispatchd.faces.channel import Channel
+from dispatchd.faces.sender import Sender
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -62,8 +63,10 @@ class Face:
         connections: int,
         on_misfit: Callable[[str, str], None],
         on_answer: Callable[[], None],
+        sender: Sender,
     ) -> None:
         self.name = name
+        self.sender = sender
         self.connections = connections
         self.on_misfit = on_misfit
         self._question = Question(on_answer)
@@ -97,6 +100,7 @@ class Server(BaseWSGIServer):
         self, face: Face, application: "WSGIApplication", listener: socket.socket, map_: Any
     ) -> None:
         self._face = face
+        self.sender = face.sender
         self._paused_until = 0.0
         self._was_full = False
         super().__init__(
@@ -174,6 +178,7 @@ class Loop:
         self._on_turn = on_turn
         self._map: dict[int, Any] = {}
         self._faces: list[Face] = []
+        self._sender = Sender()
         self._stopping = False
 
     def serve(
@@ -197,6 +202,7 @@ class Loop:
             connections=connections,
             on_misfit=on_misfit,
             on_answer=on_answer,
+            sender=self._sender,
         )
         face.servers = [Server(face, application, listener, self._map) for listener in listeners]
         self._faces.append(face)
@@ -222,6 +228,7 @@ class Loop:
         ``grace`` seconds while a peer that is connected is owed an answer. Who connects then waits
         for the next daemon if the listeners outlive us. Everything is closed when this returns.
         """
+        self._sender.start()
         while not self._stopping:
             self._turn(1.0)
         transfers = self.transfers()
@@ -234,6 +241,9 @@ class Loop:
         self._turn_until(lambda: not self._is_busy(), grace)
         for face in self._faces:
             face.workers.shutdown()
+            for channel in face.channels():
+                channel.handle_close()
+        self._sender.stop()
         wasyncore.close_all(self._map)
 
     def _is_busy(self) -> bool:
