@@ -1,6 +1,8 @@
 """The store: transactions of named queries. Rows go in and domain objects come out."""
 
 import logging
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -10,6 +12,7 @@ import sqlalchemy as sa
 
 from dispatchd.crashpoints import reach
 from dispatchd.domain.event import Event, Kind, Subjects
+from dispatchd.errors import StoreError
 from dispatchd.store.engine import WRITE, create_engine, translated
 from dispatchd.store.history import Events, Knocks
 from dispatchd.store.machines import Machines, queue_pause, swap_queue
@@ -73,6 +76,7 @@ class Store:
     def __init__(self, url: str, *, listeners: Sequence[Listener] = ()) -> None:
         self._listeners = listeners
         self._engine = create_engine(url)
+        self._writing = threading.Lock()
         with translated(f"open the database {self._engine.url.database}"):
             upgrade(self._engine)
 
@@ -83,8 +87,8 @@ class Store:
     @contextmanager
     def writing(self, *, wait: float = 10.0) -> Iterator[Transaction]:
         """A transaction that may write; waits up to ``wait`` seconds for its turn."""
-        with translated("write to the database"):
-            connection = self._engine.connect().execution_options(**{WRITE: wait})
+        with self._turn(wait) as left, translated("write to the database"):
+            connection = self._engine.connect().execution_options(**{WRITE: left})
             with connection, connection.begin():
                 transaction = Transaction(connection)
                 yield transaction
@@ -98,6 +102,19 @@ class Store:
         """A transaction that reads one state of the database and keeps nobody waiting."""
         with translated("read the database"), self._engine.connect() as connection:
             yield Transaction(connection)
+
+    @contextmanager
+    def _turn(self, wait: float) -> Iterator[float]:
+        """Our own threads take turns here: SQLite's way to wait is to sleep and look again, for up
+        to a tenth of a second, while others overtake. Gives what is left of the seconds.
+        """
+        until = time.monotonic() + wait
+        if not self._writing.acquire(timeout=wait):
+            raise StoreError("cannot write to the database: another writer is slow")
+        try:
+            yield max(until - time.monotonic(), 0)
+        finally:
+            self._writing.release()
 
     def _pass_on(self, event: Event) -> None:
         for listener in self._listeners:

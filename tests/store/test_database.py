@@ -123,15 +123,14 @@ def test_two_writers_queue_up_and_neither_loses_what_the_other_wrote(url: str) -
 
 
 def test_a_second_writer_waits_its_turn_and_no_longer(url: str) -> None:
-    store = Store(url)
-    with (
-        store.writing() as tx,
-        pytest.raises(StoreError, match="locked"),
-        store.writing(wait=0.01),
-    ):
-        pass
-    del tx
+    store, other = Store(url), Store(url)
+    with store.writing():
+        with pytest.raises(StoreError, match="another writer is slow"), store.writing(wait=0.01):
+            pass
+        with pytest.raises(StoreError, match="locked"), other.writing(wait=0.01):
+            pass
     store.close()
+    other.close()
 
 
 def test_a_transaction_that_fails_changes_nothing(url: str) -> None:
