@@ -46,16 +46,7 @@ def label(name: str, pool: str | None) -> str:
     return f"{name}@{pool}" if pool else name
 
 
-def size(count: int) -> str:
-    """Bytes in binary units."""
-    if count < 1024:
-        return f"{count} B"
-    amount = float(count)
-    for unit in ("KiB", "MiB", "GiB", "TiB"):
-        amount /= 1024
-        if amount < 1024 or unit == "TiB":
-            break
-    return f"{amount:.1f} {unit}" if amount < 10 else f"{amount:.0f} {unit}"
+size = wire.amount
 
 
 def ago(moment: datetime | None) -> str:

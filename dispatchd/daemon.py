@@ -42,6 +42,8 @@ from dispatchd.services.outbox import Outbox
 from dispatchd.services.programs import Programs
 from dispatchd.services.pulse import Pulse, Watchdog
 from dispatchd.services.restarts import tell_start, tell_stop
+from dispatchd.services.room import Room
+from dispatchd.services.storeroom import Storeroom
 from dispatchd.services.systemd import Systemd
 from dispatchd.services.token import TokenStore
 from dispatchd.settings import Settings
@@ -118,6 +120,7 @@ class Daemon:
             "observations": self._observations.run,
             "knocks": self._knocks.run,
             "fetcher": self._fetcher.run,
+            "storeroom": self._storeroom.run,
             "catalog": self._catalog.run,
             "outbox": self._outbox.run,
             "status": self._report_status,
@@ -169,18 +172,26 @@ class Daemon:
             version=VERSION,
             now=clock.now,
         )
-        cache = Cache(
-            settings.cache_dir, min_free=settings.cache.min_free, max_size=settings.cache.max_size
-        )
+        cache = Cache(settings.cache_dir)
+        limits = settings.cache
+        room = Room(store, cache, clock, max_size=limits.max_size, min_free=limits.min_free)
         self._catalog = Catalog(
             store,
-            cache,
             self._github,
             clock,
             max_tries=settings.queue.attempts,
             wake=self._wake,
         )
-        self._fetcher = Fetcher(store, cache, self._github, clock, refresh=self._catalog.refresh)
+        self._fetcher = Fetcher(
+            store,
+            cache,
+            room,
+            self._github,
+            clock,
+            at_once=limits.downloads,
+            refresh=self._catalog.refresh,
+        )
+        self._storeroom = Storeroom(store, cache, room, clock, on_change=self._wake)
         self._outbox = Outbox(
             store,
             self._github,
@@ -199,9 +210,7 @@ class Daemon:
             wake=self._wake,
         )
         self._overseer = Overseer(context, news=self._news)
-        self._overview = Overview(
-            context, version=VERSION, urls=self._urls, arrived=self._fetcher.arrived
-        )
+        self._overview = Overview(context, version=VERSION, urls=self._urls, arrivals=self._fetcher)
         self._observations = Observations()
         self._knocks = KnockBook(store)
         idle = Idle(
@@ -229,6 +238,7 @@ class Daemon:
             overview=self._overview,
             operator=Operator(context),
             catalog=self._catalog,
+            storeroom=self._storeroom,
             log_in=self._log_in,
         )
 
@@ -273,6 +283,7 @@ class Daemon:
 
     def _wake(self) -> None:
         self._fetcher.wake()
+        self._storeroom.wake()
         self._outbox.wake()
         self._news.set()
 

@@ -39,6 +39,10 @@ class StoreError(DispatchError):
     """The database cannot be read or written now: nothing was changed."""
 
 
+class NoRoom(StoreError):
+    """The cache has no room for it now: it goes on by itself when there is."""
+
+
 class Unavailable(DispatchError):
     """The other side cannot answer now: try again, not before ``retry_at`` where it is known.
 

@@ -89,8 +89,10 @@ class Deadlines(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class CacheSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    max_size: Size = Size(100 << 30)
+    #: 0: the least of 100 GiB and half of the file system.
+    max_size: Size = Size(0)
     min_free: Size = Size(2 << 30)
+    downloads: Annotated[int, msgspec.Meta(ge=1, le=64)] = 3
 
 
 class GitHub(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -201,6 +203,8 @@ def _decode(kind: type, value: Any) -> Any:
         if length > _LONGEST:
             raise ValueError(f"{value!r} is longer than ten years")
         return Duration(length)
+    if not value.strip():
+        return Size(0)
     match = _SIZE.fullmatch(value.strip())
     if not match:
         raise ValueError(f'{value!r} is no size like "500MiB" or "100GiB"')

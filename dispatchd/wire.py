@@ -37,6 +37,17 @@ STATUS_OF: dict[ErrorKind, int] = {
 }
 
 
+def amount(count: float) -> str:
+    """Bytes in binary units, as both sides say it."""
+    if count < 1024:
+        return f"{count:.0f} B"
+    for unit in ("KiB", "MiB", "GiB", "TiB"):
+        count /= 1024
+        if count < 1024 or unit == "TiB":
+            break
+    return f"{count:.1f} {unit}" if count < 10 else f"{count:.0f} {unit}"
+
+
 class Struct(msgspec.Struct, frozen=True, kw_only=True):
     """Frozen, keyword-only, lenient towards keys of later versions."""
 
@@ -70,7 +81,8 @@ class StatusReport(Struct, frozen=True, kw_only=True):
 class StatusWorkload(Struct, frozen=True, kw_only=True):
     """One row of the table. ``sent``: bytes of the open attempt handed to the kernel so far.
 
-    ``bytes`` and ``arrived`` tell whether the asset is in the cache, and how much of it.
+    ``bytes`` and ``arrived`` tell whether the asset is in the cache, and how much of it; ``rate``
+    (bytes a second) and ``eta`` (seconds) how fast the rest comes, ``trouble`` why it does not.
     """
 
     id: int
@@ -88,6 +100,9 @@ class StatusWorkload(Struct, frozen=True, kw_only=True):
     reports: list[StatusReport]
     bytes: Bytes = "whole"
     arrived: int = 0
+    rate: float = 0.0
+    eta: float | None = None
+    trouble: str | None = None
     pinned: str | None = None
 
 
@@ -334,6 +349,53 @@ class ClaimRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 class Events(Struct, frozen=True, kw_only=True):
     events: list[Event]
+
+
+# --- cache ----------------------------------------------------------------------------------------
+
+
+class CachedFile(Struct, frozen=True, kw_only=True):
+    """Bytes that are here whole. ``needed_by``: workloads that are queued, running or reported."""
+
+    sha256: str
+    size: int
+    names: list[str]
+    needed_by: list[str]
+    used_at: datetime
+
+
+class CacheCheck(Struct, frozen=True, kw_only=True):
+    """``POST /v1/cache/verify`` begins one; ``ended_at`` is None while it is under way.
+
+    ``checked`` of ``total`` bytes were read again so far; ``corrupt`` names what had to leave.
+    """
+
+    started_at: datetime
+    ended_at: datetime | None
+    checked: int
+    total: int
+    corrupt: list[str]
+
+
+class Cache(Struct, frozen=True, kw_only=True):
+    """The answer to ``GET /v1/cache``. ``used`` counts what is still arriving in full;
+    ``prunable`` is what ``POST /v1/cache/prune`` would free."""
+
+    directory: str
+    used: int
+    max_size: int
+    free: int
+    min_free: int
+    prunable: int
+    files: list[CachedFile]
+    check: CacheCheck | None
+
+
+class Pruned(Struct, frozen=True, kw_only=True):
+    """What ``POST /v1/cache/prune`` removed, and the bytes that this freed."""
+
+    files: list[CachedFile]
+    freed: int
 
 
 # --- token ----------------------------------------------------------------------------------------

@@ -41,6 +41,9 @@ class Kind(StrEnum):
     WITHDRAWN = "withdrawn", "b862dfc842304b76aaa9ae912a534bab", Severity.ERROR
     BYTES_WHOLE = "bytes-whole", "1b741ef1f4a44dc4aa671c8794a67d5c"
     BYTES_LOST = "bytes-lost", "510efea952d14836a1c349f90ae57efa", Severity.WARNING
+    BYTES_REMOVED = "bytes-removed", "9348984f27424d98b6c696abd69f7d41"
+    BYTES_CORRUPT = "bytes-corrupt", "217573371e7c4e6bb2e901df39ce9889", Severity.WARNING
+    BYTES_KNOWN = "bytes-known", "6783020711034a808691ef66dee058ad"
 
     ASSIGNED = "assigned", "d96d89f981694bababf5f3c525f9285c"
     DOWNLOADING = "downloading", "573c7caa4fa54700a081ebcfdf893a96"

@@ -13,6 +13,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from dispatchd import errors, wire
 from dispatchd.services.dispatcher.operator import Operator
 from dispatchd.services.dispatcher.overview import Overview
+from dispatchd.services.storeroom import Storeroom
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -45,6 +46,7 @@ class ControlFace:
     overview: Overview
     operator: Operator
     catalog: Catalog
+    storeroom: Storeroom
     log_in: Callable[[str], wire.TokenAnswer]
 
     def application(self) -> "WSGIApplication":
@@ -82,6 +84,9 @@ class ControlFace:
             "/v1/reports/<report_id>/claim": {"POST": self._claim},
             "/v1/reports/<report_id>/retry": {"POST": self._deliver_again},
             "/v1/events": {"GET": lambda: _json(self.overview.events(_number("after")))},
+            "/v1/cache": {"GET": lambda: _json(self.storeroom.report())},
+            "/v1/cache/prune": {"POST": lambda: _json(self.storeroom.prune(by=_by()))},
+            "/v1/cache/verify": {"POST": lambda: _json(self.storeroom.verify(by=_by()))},
             "/v1/token": {"PUT": lambda: _json(self.log_in(_read(wire.TokenRequest).token))},
         }
 

@@ -1,41 +1,61 @@
 """The bytes of assets, by digest. A file is here whole and verified, or it is not here.
 
-It is written beside its place, hashed on the way, synced, and renamed: a crash at any point leaves
-either nothing or all of it, and what is partial carries another name.
+What arrives is appended to a partial file that is named by what it is part of, so that it is taken
+up again after any break, a kill and a restart included: its hash is computed anew from the bytes on
+disk. When the digest is right it is synced and renamed.
 """
 
 import errno
+import fcntl
 import hashlib
 import os
-import shutil
+import re
 import tempfile
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Set
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from dispatchd.crashpoints import reach
-from dispatchd.errors import Refused, StoreError
+from dispatchd.errors import NoRoom, Refused, StoreError, Unavailable
 
-#: Bytes copied at a time from a directory.
+#: Bytes read from the disk at a time.
 CHUNK = 1024 * 1024
-_PARTIAL = ".partial-"
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_PARTIAL, _LEAVING = ".partial-", ".leaving-"
+
+
+class Stream(Protocol):
+    """Bytes on their way, from ``offset`` on; ``total`` is the whole size where it is known."""
+
+    @property
+    def chunks(self) -> Iterator[bytes]: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def total(self) -> int | None: ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """A whole file. ``since`` is when it came, in seconds since 1970."""
+
+    sha256: str
+    size: int
+    since: float
 
 
 class Cache:
-    """A directory of files named by their sha256. ``min_free`` bytes of the disk stay free."""
+    """A directory of files named by their sha256."""
 
-    def __init__(self, directory: Path, *, min_free: int, max_size: int) -> None:
-        self._directory = directory
-        self._min_free = min_free
-        self._max_size = max_size
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            # What a crash left half written.
-            for partial in directory.glob(f"{_PARTIAL}*"):
-                partial.unlink()
             with tempfile.TemporaryFile(dir=directory):
                 pass
+            self.remove_leaving()
         except OSError as error:
             raise StoreError(
                 f"cannot use the cache {directory}: {error.strerror}",
@@ -44,93 +64,184 @@ class Cache:
 
     def path(self, sha256: str) -> Path | None:
         """Where the bytes are, if they are here whole."""
-        path = self._directory / sha256
+        path = self.directory / sha256
         return path if sha256 and path.is_file() else None
 
     def open(self, sha256: str) -> BinaryIO:
-        """The bytes, or OSError."""
-        return (self._directory / sha256).open("rb")
+        """The bytes, or OSError. While the file is open, in whatever process, it stays here."""
+        file = (self.directory / sha256).open("rb")
+        with suppress(OSError):
+            # Refused where the file is just leaving: what is open can be read to its end anyway.
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return file
 
-    def put(
+    def is_open(self, sha256: str) -> bool:
+        """Whether somebody has the file open for sending."""
+        try:
+            with (self.directory / sha256).open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
+    def entries(self) -> list[Entry]:
+        """Every whole file."""
+        return [
+            Entry(sha256=name, size=stat.st_size, since=stat.st_mtime)
+            for name, stat in self._files()
+            if _DIGEST.fullmatch(name)
+        ]
+
+    def partials(self) -> dict[str, int]:
+        """How much is here of everything that is not whole, by key."""
+        return {
+            name.removeprefix(_PARTIAL): stat.st_size
+            for name, stat in self._files()
+            if name.startswith(_PARTIAL)
+        }
+
+    def arrived(self, key: str) -> int:
+        """How much is here of what is not whole yet."""
+        try:
+            return self._partial(key).stat().st_size
+        except OSError:
+            return 0
+
+    def keep_partials(self, keys: Set[str]) -> None:
+        """Remove what is partial and not of these."""
+        for key in self.partials().keys() - keys:
+            self._partial(key).unlink(missing_ok=True)
+
+    def set_aside(self, sha256: str) -> None:
+        """From now on the bytes are not here; ``remove_leaving`` then gives their room back."""
+        with suppress(FileNotFoundError):
+            (self.directory / sha256).rename(self.directory / f"{_LEAVING}{sha256}")
+
+    def remove_leaving(self) -> None:
+        """Remove what was set aside."""
+        for path in self.directory.glob(f"{_LEAVING}*"):
+            path.unlink(missing_ok=True)
+
+    def fill(
         self,
-        chunks: Iterable[bytes],
+        key: str,
+        open_from: Callable[[int], AbstractContextManager[Stream]],
         *,
         size: int,
         sha256: str,
         on_progress: Callable[[int], None] = lambda _arrived: None,
     ) -> str:
-        """Keep a stream of ``size`` bytes and return its digest.
+        """Bring in what is missing of ``size`` bytes, and return the digest of the whole.
 
-        Raises Refused where size or digest (if not empty) are not what was announced, and
-        StoreError where there is no room; nothing is kept then.
+        Raises Unavailable where they end early, and keeps what came; Refused where they are not
+        what was announced, and keeps nothing; NoRoom where the disk is full. ``on_progress`` is
+        told how many bytes are here, and may raise to end it.
         """
-        self._make_sure_of_room(size)
-        hasher = hashlib.sha256()
-        arrived = 0
-        descriptor, name = tempfile.mkstemp(prefix=_PARTIAL, dir=self._directory)
-        partial = Path(name)
+        path = self._partial(key)
         try:
-            with open(descriptor, "wb") as file:
-                for chunk in chunks:
-                    file.write(chunk)
-                    hasher.update(chunk)
-                    arrived += len(chunk)
-                    if arrived > size:
-                        break
-                    on_progress(arrived)
-                file.flush()
+            with open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640), "r+b") as file:
+                filling = _Filling(file, size, on_progress)
+                filling.take_up()
+                if filling.arrived < size:
+                    with open_from(filling.arrived) as stream:
+                        filling.take(stream)
                 reach("cache-before-sync")
                 os.fsync(file.fileno())
-            digest = hasher.hexdigest()
-            _check(arrived, size, digest, sha256)
-            partial.chmod(0o444)
+            digest = filling.digest(sha256)
+            path.chmod(0o444)
             reach("cache-before-rename")
-            partial.rename(self._directory / digest)
+            path.rename(self.directory / digest)
             reach("cache-after-rename")
-            _sync_directory(self._directory)
+            _sync(self.directory)
+        except Refused:
+            path.unlink(missing_ok=True)
+            raise
         except OSError as error:
-            raise _no_room(error, self._directory) from error
-        finally:
-            with suppress(FileNotFoundError):
-                partial.unlink()
+            raise _not_kept(error, self.directory) from error
         return digest
 
-    def put_file(self, source: Path) -> tuple[str, int]:
-        """Copy a file into the cache; returns its digest and size. Raises OSError."""
-        with source.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            digest = self.put(iter(lambda: file.read(CHUNK), b""), size=size, sha256="")
-        return digest, size
+    def _partial(self, key: str) -> Path:
+        return self.directory / f"{_PARTIAL}{key}"
 
-    def _make_sure_of_room(self, size: int) -> None:
-        free = shutil.disk_usage(self._directory).free
-        used = sum(file.stat().st_size for file in self._directory.iterdir())
-        if free - size < self._min_free:
-            raise StoreError(
-                f"cannot keep {size} bytes: {free} are free, and {self._min_free} are to stay so",
-                hint=f"free space under {self._directory}, or lower [cache] min_free",
+    def _files(self) -> Iterator[tuple[str, os.stat_result]]:
+        with os.scandir(self.directory) as files:
+            for file in files:
+                with suppress(FileNotFoundError):
+                    yield file.name, file.stat(follow_symlinks=False)
+
+
+class _Filling:
+    """A partial file and the hash of what is in it."""
+
+    def __init__(self, file: BinaryIO, size: int, on_progress: Callable[[int], None]) -> None:
+        self._file = file
+        self._size = size
+        self._on_progress = on_progress
+        self._hash = hashlib.sha256()
+        self.arrived = 0
+
+    def take_up(self) -> None:
+        """Hash what is on disk already."""
+        here = os.fstat(self._file.fileno()).st_size
+        if here > self._size:
+            self._start_over()
+        while chunk := self._file.read(CHUNK):
+            self._count(chunk)
+            self._on_progress(here)
+
+    def take(self, stream: Stream) -> None:
+        """Append what comes; a source that begins anew is followed."""
+        if stream.total not in (None, self._size):
+            raise Refused(
+                f"its bytes are wrong: {stream.total} come where {self._size} were announced"
             )
-        if used + size > self._max_size:
-            raise StoreError(
-                f"cannot keep {size} bytes: {used} of {self._max_size} are used",
-                hint=f"remove old files from {self._directory}, or raise [cache] max_size",
+        if stream.offset != self.arrived:
+            self._start_over()
+        for chunk in stream.chunks:
+            if self.arrived + len(chunk) > self._size:
+                raise Refused(
+                    f"its bytes are wrong: more come than the {self._size} that were announced"
+                )
+            self._file.write(chunk)
+            self._count(chunk)
+            self._on_progress(self.arrived)
+        self._file.flush()
+        if self.arrived < self._size:
+            raise Unavailable(f"the download ended after {self.arrived} of {self._size} bytes")
+
+    def digest(self, announced: str) -> str:
+        """What all the bytes have; raises Refused where that is not what was announced."""
+        digest = self._hash.hexdigest()
+        if announced and digest != announced:
+            raise Refused(
+                f"its bytes are wrong: their sha256 is {digest}, announced was {announced}"
             )
+        return digest
+
+    def _start_over(self) -> None:
+        self._file.seek(0)
+        self._file.truncate()
+        self._hash = hashlib.sha256()
+        self.arrived = 0
+
+    def _count(self, chunk: bytes) -> None:
+        self._hash.update(chunk)
+        self.arrived += len(chunk)
 
 
-def _check(arrived: int, size: int, digest: str, sha256: str) -> None:
-    if arrived != size:
-        raise Refused(f"cannot keep the bytes: {arrived} came where {size} were announced")
-    if sha256 and digest != sha256:
-        raise Refused(f"cannot keep the bytes: their sha256 is {digest}, announced was {sha256}")
+def _not_kept(error: OSError, directory: Path) -> StoreError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return NoRoom(
+            f"the disk of {directory} is full", hint=f"free space on the disk of {directory}"
+        )
+    return StoreError(
+        f"cannot keep the bytes: {error.strerror}", hint=f"look at {directory} and its disk"
+    )
 
 
-def _no_room(error: OSError, directory: Path) -> StoreError:
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    hint = f"free space under {directory}" if full else f"look at {directory} and its disk"
-    return StoreError(f"cannot keep the bytes: {error.strerror}", hint=hint)
-
-
-def _sync_directory(directory: Path) -> None:
+def _sync(directory: Path) -> None:
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -10,15 +10,14 @@ from dispatchd.domain.event import Kind
 from dispatchd.domain.lifecycle import Event, advance
 from dispatchd.domain.model import Arrival, Asset, Release, Source, State, Workload
 from dispatchd.errors import BadRequest, DispatchError
-from dispatchd.services.cache import Cache
 from dispatchd.services.clock import Clock
+from dispatchd.services.directory import find_in_directory
 from dispatchd.services.dispatcher.operator import find_or_make_machine
 from dispatchd.services.dispatcher.unit import Unit
 from dispatchd.services.sources import (
     Found,
     FoundAsset,
     GitHub,
-    find_in_directory,
     find_on_github,
 )
 from dispatchd.store.store import Store
@@ -35,7 +34,6 @@ class Catalog:
     def __init__(
         self,
         store: Store,
-        cache: Cache,
         github: GitHub,
         clock: Clock,
         *,
@@ -43,7 +41,6 @@ class Catalog:
         wake: Callable[[], None],
     ) -> None:
         self._store = store
-        self._cache = cache
         self._github = github
         self._clock = clock
         self._max_tries = max_tries
@@ -116,7 +113,7 @@ class Catalog:
 
     def _find(self, request: wire.LoadRequest, *, preflight: bool) -> Found:
         if request.directory is not None:
-            return find_in_directory(self._cache, request)
+            return find_in_directory(request)
         return find_on_github(self._github, request, self._clock.now(), preflight=preflight)
 
     def _request(self, release: Release) -> wire.LoadRequest:
@@ -230,7 +227,7 @@ class _Loading:
         ]
         if same is not None:
             if same.arrival is Arrival.GONE:
-                tx.assets.update(same.id, **_row(asset, Arrival.ARRIVING))
+                tx.assets.update(same.id, **_row(asset))
             mine = next((w for w in queued if w.asset_id == same.id), None)
             if mine is not None:
                 return _line(mine, asset, "unchanged")
@@ -324,8 +321,7 @@ def _is_same(asset: FoundAsset, known: Asset) -> bool:
     )
 
 
-def _row(asset: FoundAsset, arrival: Arrival | None = None) -> dict[str, object]:
-    local = bool(asset.sha256) and not asset.url
+def _row(asset: FoundAsset) -> dict[str, object]:
     return {
         "name": asset.name,
         "size": asset.size,
@@ -336,7 +332,7 @@ def _row(asset: FoundAsset, arrival: Arrival | None = None) -> dict[str, object]
         "url": asset.url,
         "download_url": asset.download_url,
         "updated_at": asset.updated_at,
-        "arrival": Arrival.WHOLE if local else arrival or Arrival.ARRIVING,
+        "arrival": Arrival.ARRIVING,
         "reason": "",
     }
 

@@ -1,17 +1,14 @@
 """What a load finds: the release and its assets, from GitHub or from a directory, in one shape."""
 
-import os
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Protocol
 
 from dispatchd import wire
 from dispatchd.domain.media import EXTENSION, boot_type, select
 from dispatchd.domain.model import Source
 from dispatchd.errors import BadRequest, Gone, Refused
-from dispatchd.services.cache import Cache
 from dispatchd.services.github import RemoteAsset, RemoteRelease, Repository
 
 #: A release that nobody touched for this long is complete, whatever it lacks.
@@ -177,42 +174,4 @@ def _asset(asset: RemoteAsset) -> FoundAsset:
         url=asset.url,
         download_url=asset.download_url,
         updated_at=asset.updated_at.isoformat(),
-    )
-
-
-def find_in_directory(cache: Cache, request: wire.LoadRequest) -> Found:
-    """Read a directory; unless it is only a plan, its files are copied into the cache."""
-    directory = Path(request.directory or "")
-    if not directory.is_absolute():
-        raise BadRequest(f"cannot load {directory}: that is no absolute path")
-    if request.report_to:
-        check_target(request.report_to)
-    assets = []
-    try:
-        names = sorted(name for name in os.listdir(directory) if EXTENSION.search(name))
-        for name in names:
-            if request.filters and not any(word in name for word in request.filters):
-                continue
-            path = directory / name
-            digest, size = ("", path.stat().st_size) if request.plan else cache.put_file(path)
-            media_type = boot_type(name, "") or ""
-            assets.append(
-                FoundAsset(
-                    name=name, size=size, sha256=digest, content_type="", media_type=media_type
-                )
-            )
-    except OSError as error:
-        raise Refused(
-            f"cannot load {directory}: {error.filename}: {error.strerror}",
-            hint="the user that runs dispatchd must be able to read it",
-        ) from error
-    if not assets:
-        said = f" whose name has {' or '.join(request.filters)}" if request.filters else ""
-        raise Refused(f"cannot load {directory}: it has no *.efi, *.iso or *.img{said}")
-    return Found(
-        source=Source.DIRECTORY,
-        name=str(directory),
-        directory=str(directory),
-        report_to=request.report_to or "" if request.file else "",
-        assets=tuple(assets),
     )

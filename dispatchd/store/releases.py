@@ -9,6 +9,7 @@ from dispatchd.domain.model import Arrival, Asset, Release
 from dispatchd.errors import NotFound, Stale
 from dispatchd.store import schema
 from dispatchd.store.engine import insert
+from dispatchd.store.needs import is_needed
 
 releases, assets = schema.releases, schema.assets
 
@@ -78,14 +79,10 @@ class Assets:
         return [Asset(**row) for row in self._select(assets.c.release_id == release_id)]
 
     def arriving(self) -> list[Asset]:
-        """Assets of loaded releases whose bytes are wanted, in queue order."""
-        loaded = sa.select(releases.c.id).where(releases.c.unloaded_at.is_(None))
-        wanted = (assets.c.arrival == Arrival.ARRIVING) & assets.c.release_id.in_(loaded)
+        """Assets that are not here and that a workload needs, in queue order."""
+        needed = sa.select(schema.workloads.c.asset_id).where(is_needed())
+        wanted = (assets.c.arrival == Arrival.ARRIVING) & assets.c.id.in_(needed)
         return [Asset(**row) for row in self._select(wanted)]
-
-    def digests(self) -> set[str]:
-        """The digests of everything that the database refers to."""
-        return set(self._connection.execute(sa.select(assets.c.sha256).distinct()).scalars())
 
     def insert(self, **values: Any) -> int:
         return insert(self._connection, assets, **values)

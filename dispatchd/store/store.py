@@ -17,6 +17,7 @@ from dispatchd.store.engine import WRITE, create_engine, translated
 from dispatchd.store.history import Events, Knocks
 from dispatchd.store.machines import Machines, queue_pause, swap_queue
 from dispatchd.store.migrate import upgrade
+from dispatchd.store.needs import Needs
 from dispatchd.store.releases import Assets, Releases
 from dispatchd.store.reports import Outbox, Reports, UnclaimedBodies
 from dispatchd.store.workloads import Attempts, Workloads
@@ -39,6 +40,7 @@ class Transaction:
         self.assets = Assets(connection)
         self.workloads = Workloads(connection)
         self.attempts = Attempts(connection)
+        self.needs = Needs(connection)
         self.machines = Machines(connection)
         self.reports = Reports(connection)
         self.outbox = Outbox(connection)

@@ -56,6 +56,13 @@ class Workloads:
             raise Stale(f"cannot change workload {before.id}: it is no longer {before.state}")
         return self.get(before.id)
 
+    def delete_untried(self, before: Workload) -> bool:
+        """Take away a workload that no machine ever had; False, and nothing done, where one had."""
+        rows = workloads.c
+        tried = sa.select(attempts.c.id).where(attempts.c.workload_id == before.id).exists()
+        untried = (rows.id == before.id) & (rows.state == State.UNASSIGNED) & ~tried
+        return self._connection.execute(sa.delete(workloads).where(untried)).rowcount == 1
+
     def of_release(self, release_id: int) -> list[Workload]:
         return self._select(workloads.c.release_id == release_id)
 

@@ -2,13 +2,13 @@
 
 import hashlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from dispatchd.domain.lifecycle import Deadlines
-from dispatchd.domain.model import Arrival, Source, State, Workload
+from dispatchd.domain.model import Arrival, Asset, Source, State, Workload
 from dispatchd.services.dispatcher.ages import Ages
 from dispatchd.services.dispatcher.asks import Asks
 from dispatchd.services.dispatcher.beacons import Beacons, Content
@@ -20,6 +20,7 @@ from dispatchd.services.dispatcher.operator import Operator
 from dispatchd.services.dispatcher.overview import Overview
 from dispatchd.services.dispatcher.phases import Phases
 from dispatchd.services.dispatcher.unit import Context, Policy
+from dispatchd.services.flight import Progress
 from dispatchd.store.store import Listener, Store
 
 START = datetime(2026, 11, 23, 7, 0, tzinfo=UTC)
@@ -69,6 +70,16 @@ class PlainPrograms:
         return PlainProgram(name="wait.efi", body=f"{text} [{seconds}]".encode())
 
 
+class NothingArrives:
+    """Whatever is not here does not come."""
+
+    def progress(self, asset: Asset) -> Progress:
+        return Progress(arrived=0)
+
+    def attention(self, waiting: Iterable[Asset]) -> list[str]:
+        return []
+
+
 class Lab:
     """A queue and the hands that work it."""
 
@@ -116,7 +127,7 @@ class Lab:
             self.context,
             version="1.0.0",
             urls=lambda: ("http://10.0.0.2:8080/dispatch",),
-            arrived=lambda asset_id: 0,
+            arrivals=NothingArrives(),
         )
 
     def restart(self) -> None:

@@ -13,6 +13,7 @@ from dispatchd.errors import BadRequest, Gone, Refused
 from dispatchd.services.cache import Cache
 from dispatchd.services.catalog import Catalog
 from dispatchd.services.fetcher import Fetcher
+from dispatchd.services.room import Room
 from dispatchd.store.store import Store
 from tests.dispatcher.lab import HandClock
 from tests.github_standin.faults import Fault, says
@@ -29,12 +30,16 @@ class Bench:
         self.world = world
         self.clock = HandClock()
         self.store = Store(f"sqlite:///{directory}/dispatchd.db")
-        self.cache = Cache(directory / "cache", min_free=0, max_size=1 << 40)
-        self.catalog = Catalog(
-            self.store, self.cache, world.github, self.clock, max_tries=2, wake=lambda: None
-        )
+        self.cache = Cache(directory / "cache")
+        self.catalog = Catalog(self.store, world.github, self.clock, max_tries=2, wake=lambda: None)
         self.fetcher = Fetcher(
-            self.store, self.cache, world.github, self.clock, refresh=self.catalog.refresh
+            self.store,
+            self.cache,
+            Room(self.store, self.cache, self.clock, max_size=1 << 40, min_free=0),
+            world.github,
+            self.clock,
+            at_once=3,
+            refresh=self.catalog.refresh,
         )
 
     def load(self, tag: str = "devel", **more: object) -> wire.LoadAnswer:
@@ -42,8 +47,8 @@ class Bench:
         return self.catalog.load(request, by="alice")
 
     def fetch(self) -> None:
-        for asset in self.fetcher.due():
-            self.fetcher.fetch(asset)
+        for flight in self.fetcher.due():
+            self.fetcher.fetch(flight)
 
     def arrivals(self) -> list[Arrival]:
         with self.store.reading() as tx:
@@ -227,6 +232,7 @@ def test_a_directory_is_copied_into_the_cache(bench: Bench, tmp_path: Path) -> N
     answer = bench.catalog.load(wire.LoadRequest(directory=str(images)), by="alice")
     assert [one.name for one in answer.workloads] == ["a.efi", "b.ISO"]
     assert answer.report_to is None
+    bench.fetch()
     for file in images.iterdir():
         file.unlink()
     assert bench.arrivals() == [Arrival.WHOLE, Arrival.WHOLE]
@@ -236,12 +242,3 @@ def test_a_directory_is_copied_into_the_cache(bench: Bench, tmp_path: Path) -> N
         bench.catalog.load(wire.LoadRequest(directory="/nowhere"), by="alice")
     with pytest.raises(BadRequest, match="no absolute path"):
         bench.catalog.load(wire.LoadRequest(directory="images"), by="alice")
-
-
-def test_what_a_crash_left_half_written_is_removed(tmp_path: Path) -> None:
-    cache = Cache(tmp_path, min_free=0, max_size=1 << 30)
-    digest = cache.put([b"whole"], size=5, sha256="")
-    (tmp_path / ".partial-x").write_bytes(b"half")
-    again = Cache(tmp_path, min_free=0, max_size=1 << 30)
-    assert again.path(digest) is not None
-    assert [file.name for file in tmp_path.iterdir()] == [digest]

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from typing import Protocol
 
 from dispatchd import wire
 from dispatchd.domain import model
@@ -10,11 +11,19 @@ from dispatchd.errors import NotFound
 from dispatchd.services.dispatcher.attention import needs_a_hand
 from dispatchd.services.dispatcher.reasons import why
 from dispatchd.services.dispatcher.unit import Context
+from dispatchd.services.flight import Progress
 from dispatchd.store.history import Knock, Line
 from dispatchd.store.store import Transaction
 
 #: Rows answered at once where history has no end.
 ROWS = 1000
+
+
+class Arrivals(Protocol):
+    """Bytes on their way into the cache."""
+
+    def progress(self, asset: model.Asset) -> Progress: ...
+    def attention(self, waiting: Iterable[model.Asset]) -> list[str]: ...
 
 
 class Overview:
@@ -26,12 +35,12 @@ class Overview:
         *,
         version: str,
         urls: Callable[[], tuple[str, ...]],
-        arrived: Callable[[int], int],
+        arrivals: Arrivals,
     ) -> None:
         self._context = context
         self._version = version
         self._urls = urls
-        self._arrived = arrived
+        self._arrivals = arrivals
 
     def status(self) -> wire.Status:
         """Loaded releases, in queue order."""
@@ -40,7 +49,16 @@ class Overview:
             workloads = self._rows(tx, shown)
             knock = tx.knocks.latest()
             machines = {machine.id: machine for machine in tx.machines.all()}
-            attention = needs_a_hand(tx, self._context, machines, shown)
+            assets = tx.assets.all()
+            waiting = [
+                assets[workload.asset_id]
+                for workload in shown
+                if workload.state is State.UNASSIGNED
+            ]
+            attention = [
+                *self._arrivals.attention(waiting),
+                *needs_a_hand(tx, self._context, machines, shown),
+            ]
             paused = bool(tx.queue_paused_by())
             releases = [release.name for release in tx.releases.loaded()]
         urls = self._urls()
@@ -145,7 +163,10 @@ class Overview:
             current = attempt if attempt is not None and attempt.run == workload.run else None
             machine = machines.get(attempt.machine_id) if attempt else None
             shows_machine = workload.state is not State.UNASSIGNED
-            whole = asset.arrival is Arrival.WHOLE
+            arrives = asset.arrival is Arrival.ARRIVING
+            here = asset.size if asset.arrival is Arrival.WHOLE else 0
+            progress = self._arrivals.progress(asset) if arrives else Progress(arrived=here)
+            left = asset.size - progress.arrived
             rows.append(
                 wire.StatusWorkload(
                     id=workload.id,
@@ -162,7 +183,10 @@ class Overview:
                     seen=machine.seen_at if machine and shows_machine else None,
                     reports=[_status_report(*pair) for pair in reports.get(workload.id, [])],
                     bytes=asset.arrival.value,
-                    arrived=asset.size if whole else self._arrived(asset.id),
+                    arrived=progress.arrived,
+                    rate=progress.rate,
+                    eta=left / progress.rate if progress.rate else None,
+                    trouble=asset.reason or None if arrives else None,
                     pinned=_label(machines, workload.pinned_to),
                 )
             )
