@@ -68,6 +68,11 @@ def clock(moment: datetime | None) -> str:
     return "-" if moment is None else moment.astimezone().strftime("%a %d %b %H:%M:%S")
 
 
+def time_of_day(moment: datetime) -> str:
+    """The local time, of today or soon."""
+    return moment.astimezone().strftime("%H:%M:%S")
+
+
 def delivery(report: wire.StatusReport | wire.Report) -> str:
     """Where a report is, in a few words."""
     if report.url:

@@ -79,14 +79,16 @@ def what(workload: wire.StatusWorkload) -> str:
             said.append(f"bytes arriving, {share} %")
         if workload.pinned:
             said.append(f"for {workload.pinned}")
-        if workload.attempt:
-            said.append(f"after {tries}")
+        if workload.reason:
+            said.append(workload.why)
+    elif workload.reason:
+        said.append(workload.reason)
     elif workload.state == "downloading":
         said.append(f"{100 * workload.sent // max(workload.size, 1)} %, {tries}")
     elif workload.state in ("assigned", "booting"):
         said.append(tries)
-    if workload.reason:
-        said.append(workload.reason)
+    if workload.until:
+        said[-1] += f", until {render.time_of_day(workload.until)}"
     alike = {(report.state, report.url, report.error) for report in workload.reports}
     if len(workload.reports) > 1 and len(alike) == 1:
         said.append(f"{len(workload.reports)} reports: {render.delivery(workload.reports[0])}")
@@ -135,6 +137,8 @@ def _story(answer: wire.Workload) -> str:
         f"{render.state(row.state)}" + (f" on {row.machine}" if row.machine else ""),
         f"why: {answer.why}",
     ]
+    if row.until:
+        lines.append(f"until {render.time_of_day(row.until)}, else: {row.then}")
     if answer.attempts:
         rows = [
             (

@@ -83,6 +83,7 @@ class StatusWorkload(Struct, frozen=True, kw_only=True):
 
     ``bytes`` and ``arrived`` tell whether the asset is in the cache, and how much of it; ``rate``
     (bytes a second) and ``eta`` (seconds) how fast the rest comes, ``trouble`` why it does not.
+    ``why`` it is where it is; ``then`` is what happens if nothing changes by ``until``.
     """
 
     id: int
@@ -104,6 +105,9 @@ class StatusWorkload(Struct, frozen=True, kw_only=True):
     eta: float | None = None
     trouble: str | None = None
     pinned: str | None = None
+    why: str = ""
+    until: datetime | None = None
+    then: str | None = None
 
 
 class Knock(Struct, frozen=True, kw_only=True):

@@ -197,6 +197,13 @@ class UnclaimedBodies:
         found = row.mappings().first()
         return None if found is None else Unclaimed(**found)
 
+    def summary(self) -> tuple[int, Unclaimed | None]:
+        """How many there are, and the newest."""
+        count = self._connection.execute(sa.select(sa.func.count()).select_from(unclaimed))
+        newest = sa.select(unclaimed).order_by(unclaimed.c.received_at.desc()).limit(1)
+        row = self._connection.execute(newest).mappings().first()
+        return count.scalar_one(), None if row is None else Unclaimed(**row)
+
     def all(self) -> list[Unclaimed]:
         """Newest first."""
         query = sa.select(unclaimed).order_by(unclaimed.c.received_at.desc())

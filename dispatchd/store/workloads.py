@@ -24,6 +24,8 @@ from dispatchd.store.engine import insert
 workloads, attempts = schema.workloads, schema.attempts
 releases, assets = schema.releases, schema.assets
 reports, outbox = schema.reports, schema.outbox
+#: Attempts of an asset from which one can tell how long it takes.
+LATEST = 20
 
 
 class Workloads:
@@ -184,6 +186,19 @@ class Attempts:
             .limit(limit)
         )
         return [Attempt(**row) for row in self._connection.execute(query).mappings()]
+
+    def longest_report(self, asset_id: int) -> float | None:
+        """Seconds from boot to report of the slowest of the asset's latest; None if none did."""
+        query = (
+            sa.select(attempts.c.booted_at, attempts.c.reported_at)
+            .join(workloads, workloads.c.id == attempts.c.workload_id)
+            .where(workloads.c.asset_id == asset_id)
+            .where(attempts.c.booted_at.is_not(None) & attempts.c.reported_at.is_not(None))
+            .order_by(attempts.c.id.desc())
+            .limit(LATEST)
+        )
+        took = [row.reported_at - row.booted_at for row in self._connection.execute(query)]
+        return max((one.total_seconds() for one in took), default=None)
 
     def insert(self, *, workload: Workload, machine_id: int, at: datetime) -> Attempt:
         count = sa.select(sa.func.count()).where(attempts.c.workload_id == workload.id)

@@ -1,81 +1,169 @@
 """What needs a hand, in the order in which a person would want to hear it."""
 
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from dispatchd.domain.lifecycle import LAPSES
-from dispatchd.domain.model import Delivery, Machine, Outcome, State, Workload
+from dispatchd.domain.lifecycle import BAD_TRIES, LAPSES
+from dispatchd.domain.model import Attempt, Delivery, Machine, Outcome, State, Workload
+from dispatchd.domain.outlook import duration
+from dispatchd.services.dispatcher.endings import bad_run
 from dispatchd.services.dispatcher.identity import ALIVE
 from dispatchd.services.dispatcher.idle import LONGEST_WAIT
 from dispatchd.services.dispatcher.unit import Context
 from dispatchd.store.store import Transaction
 
-#: A machine that finished and did not ask again within this time boots something else.
+#: A machine that did not ask again within this time boots something else, or hangs.
 MOVED_ON = timedelta(minutes=30)
+#: One that was not seen for so long is nobody's trouble any more.
+FORGOTTEN = timedelta(days=7)
+#: Ends of attempts whose machine fell silent: nothing that it does will end the silence.
+SILENT = frozenset({Outcome.STALLED, Outcome.NO_BOOT, Outcome.NO_REPORT})
+#: How much longer than others a machine may take until it looks stuck; in seconds, and times.
+PATIENCE, SLOWER = 300.0, 3
 
 
-def needs_a_hand(
-    tx: Transaction, context: Context, machines: dict[int, Machine], shown: list[Workload]
-) -> list[str]:
-    """One line for each thing that goes no further by itself."""
-    now = context.clock.now()
-    lines: list[str] = []
-    for state in (Delivery.HELD, Delivery.PENDING):
-        count, error = tx.outbox.troubled(state)
-        word = "held until a person acts" if state is Delivery.HELD else "tried again by itself"
-        if count:
-            lines.append(f"GitHub: {count} reports safe here, {word}: {error}")
-    refused = tx.outbox.count(Delivery.REFUSED)
-    if refused:
-        lines.append(f"GitHub refused {refused} reports for good: dispatchctl reports")
-    unclaimed = len(tx.unclaimed.all())
-    if unclaimed:
-        lines.append(f"{unclaimed} reports that nobody claims: dispatchctl reports")
-    waiting = [workload for workload in shown if workload.state is State.UNASSIGNED]
-    for machine in machines.values():
-        lines.extend(_of_machine(tx, machine, now - MOVED_ON, bool(waiting)))
-        shared = tx.machines.live_macs(machine.name, now - ALIVE) if machine.name else set()
-        if len(shared) > 1:
-            macs = ", ".join(sorted(shared))
-            lines.append(f"{machine.name}: two machines ask under this name ({macs})")
-        if machine.waiting_since and now - machine.waiting_since >= LONGEST_WAIT:
-            lines.append(f"{machine.label}: switched off after waiting too long")
-    lines.extend(_lapsed(tx, waiting, machines))
-    pools = {machine.pool for machine in machines.values()}
-    for pool in sorted({workload.pool for workload in waiting if workload.pool} - pools):
-        lines.append(f"pool {pool}: no machine has it (dispatchctl machines set NAME pool={pool})")
-    return lines
+class Attention:
+    """Looks at one state of the database. ``shown`` are the workloads of the status page."""
 
+    def __init__(
+        self,
+        tx: Transaction,
+        context: Context,
+        machines: dict[int, Machine],
+        shown: Sequence[Workload],
+    ) -> None:
+        self._tx = tx
+        self._context = context
+        self._now = context.clock.now()
+        self._machines = machines
+        self._waiting = [one for one in shown if one.state is State.UNASSIGNED]
 
-def _of_machine(tx: Transaction, machine: Machine, quiet: datetime, work: bool) -> list[str]:
-    lines = []
-    if machine.held:
-        lines.append(f"{machine.label}: held, {machine.held} (dispatchctl resume {machine.label})")
-    latest = tx.attempts.latest_of_machine(machine.id, 1)
-    attempt = tx.attempts.open_of_machine(machine.id)
-    silent = machine.seen_at is not None and machine.seen_at < quiet
-    if attempt is None and latest and silent and work and not machine.paused:
-        if latest[0].outcome is Outcome.REPORTED:
-            lines.append(f"{machine.label}: finished and never asked again: is HTTP boot first?")
-        else:
-            lines.append(
-                f"{machine.label}: silent since its attempt ended ({latest[0].outcome}): "
-                "power-cycle it"
-            )
-    return lines
-
-
-def _lapsed(tx: Transaction, waiting: list[Workload], machines: dict[int, Machine]) -> list[str]:
-    lines: list[str] = []
-    for workload in waiting:
-        lapses = [
-            attempt.machine_id
-            for attempt in tx.attempts.of_workload(workload.id)
-            if attempt.outcome is Outcome.LAPSED and attempt.run == workload.run
+    def lines(self) -> list[str]:
+        """One line for each thing that goes no further by itself."""
+        return [
+            *self._deliveries(),
+            *self._unclaimed(),
+            *(line for machine in self._machines.values() for line in self._of_machine(machine)),
+            *self._switched_off(),
+            *self._lapsed(),
+            *self._pools(),
         ]
-        lines.extend(
-            f"{machines[machine_id].label} asks for the size of {workload.label}, never for the "
-            "bytes: too little memory?"
-            for machine_id in sorted(set(lapses))
-            if lapses.count(machine_id) >= LAPSES
+
+    def _deliveries(self) -> Iterable[str]:
+        for state in (Delivery.HELD, Delivery.PENDING):
+            count, error = self._tx.outbox.troubled(state)
+            word = "held until a person acts" if state is Delivery.HELD else "tried again by itself"
+            if count:
+                yield f"GitHub: {count} reports safe here, {word}: {error}"
+        refused = self._tx.outbox.count(Delivery.REFUSED)
+        if refused:
+            yield f"GitHub refused {refused} reports for good: dispatchctl reports"
+
+    def _unclaimed(self) -> Iterable[str]:
+        count, latest = self._tx.unclaimed.summary()
+        if latest is not None:
+            yield (
+                f"{count} unclaimed reports, the latest from {latest.address}: {latest.reason} "
+                f"(dispatchctl reports claim {latest.id[:8]} WORKLOAD)"
+            )
+
+    def _of_machine(self, machine: Machine) -> Iterable[str]:
+        label = machine.label
+        if machine.held:
+            yield f"{label}: held, {machine.held} (dispatchctl resume {label})"
+        elif bad_run(self._tx, machine):
+            yield (
+                f"{label}: its last {BAD_TRIES} workloads ended without a report; it goes on, "
+                "since no other machine is alive"
+            )
+        shared = self._tx.machines.live_macs(machine.name, self._now - ALIVE)
+        if machine.name and len(shared) > 1:
+            macs = ", ".join(sorted(shared))
+            yield (
+                f"{label}: two machines ask under this name ({macs}); it counts for neither until "
+                "one has another boot URL"
+            )
+        if machine.waiting_since and machine.handed == "poweroff.efi":
+            hours = LONGEST_WAIT.total_seconds() / 3600
+            yield f"{label}: switched off after waiting for {hours:.0f} h"
+        if machine.seen_at is not None and self._now - machine.seen_at < FORGOTTEN:
+            yield from self._silence(machine, machine.seen_at)
+
+    def _silence(self, machine: Machine, seen_at: datetime) -> Iterable[str]:
+        """A machine from which something should have been heard by now."""
+        current = self._tx.attempts.open_of_machine(machine.id)
+        if current is not None:
+            yield from self._slower_than_others(machine, current)
+            return
+        latest = next(iter(self._tx.attempts.latest_of_machine(machine.id, 1)), None)
+        outcome = latest.outcome if latest else None
+        since = duration((self._now - seen_at).total_seconds())
+        if latest and latest.ended_at and outcome in SILENT and seen_at < latest.ended_at:
+            workload = self._tx.workloads.get(latest.workload_id)
+            yield f"{machine.label}: silent {since} in {workload.label}: power-cycle it"
+        elif machine.paused or machine.handed == "poweroff.efi" or not self._has_work(machine):
+            return
+        elif self._now - seen_at > MOVED_ON:
+            if machine.handed != "wait.efi" and outcome is Outcome.REPORTED:
+                yield f"{machine.label}: finished and never asked again: is HTTP boot first?"
+            else:
+                yield (
+                    f"{machine.label}: was handed {machine.handed} and is silent for {since}: "
+                    "power-cycle it"
+                )
+
+    def _slower_than_others(self, machine: Machine, attempt: Attempt) -> Iterable[str]:
+        if attempt.state is not State.BOOTING:
+            return
+        workload = self._tx.workloads.get(attempt.workload_id)
+        others = self._tx.attempts.longest_report(workload.asset_id)
+        silent = self._context.phases.waited(attempt)
+        if others is not None and silent > max(SLOWER * others, others + PATIENCE):
+            yield (
+                f"{machine.label}: silent {duration(silent)} in {workload.label} (others took "
+                f"{duration(others)}): power-cycle it"
+            )
+
+    def _switched_off(self) -> Iterable[str]:
+        """Machines that had nothing left to do when they last asked, and have now."""
+        off = [
+            machine.label
+            for machine in self._machines.values()
+            if machine.handed == "poweroff.efi"
+            and not machine.paused
+            and not machine.waiting_since
+            and machine.seen_at is not None
+            and MOVED_ON < self._now - machine.seen_at < FORGOTTEN
+            and self._has_work(machine)
+        ]
+        if off:
+            yield f"{', '.join(off)}: switched off, and there is work again: power on"
+
+    def _has_work(self, machine: Machine) -> bool:
+        return any(
+            workload.pool in ("", machine.pool) and workload.pinned_to in (None, machine.id)
+            for workload in self._waiting
         )
-    return lines
+
+    def _lapsed(self) -> Iterable[str]:
+        for workload in self._waiting:
+            # Only who lapses has it queued again without a try and with a reason.
+            if workload.reason != Outcome.LAPSED:
+                continue
+            lapses = [
+                attempt.machine_id
+                for attempt in self._tx.attempts.of_workload(workload.id)
+                if attempt.outcome is Outcome.LAPSED and attempt.run == workload.run
+            ]
+            for machine_id in sorted(set(lapses)):
+                if lapses.count(machine_id) >= LAPSES:
+                    yield (
+                        f"{self._machines[machine_id].label} asks for the size of "
+                        f"{workload.label}, never for the bytes: too little memory?"
+                    )
+
+    def _pools(self) -> Iterable[str]:
+        pools = {machine.pool for machine in self._machines.values()}
+        wanted = {workload.pool for workload in self._waiting if workload.pool}
+        for pool in sorted(wanted - pools):
+            yield f"pool {pool}: no machine has it (dispatchctl machines set NAME pool={pool})"

@@ -6,6 +6,7 @@ from dispatchd.domain.model import Attempt, Machine, Outcome, State, Workload
 from dispatchd.services.dispatcher.failures import report_failure
 from dispatchd.services.dispatcher.identity import ALIVE
 from dispatchd.services.dispatcher.unit import Context, Unit
+from dispatchd.store.store import Transaction
 
 
 def end(
@@ -88,11 +89,11 @@ def _sentence(workload: Workload, machine: Machine, outcome: Outcome) -> str:
     return f"{workload.label} on {machine.label}: {said}; {then}"
 
 
-def bad_run(unit: Unit, machine: Machine) -> list[Attempt]:
+def bad_run(tx: Transaction, machine: Machine) -> list[Attempt]:
     """The attempts that say that the machine is a bad one; none where they do not."""
     latest = [
         attempt
-        for attempt in unit.tx.attempts.latest_of_machine(machine.id, BAD_TRIES)
+        for attempt in tx.attempts.latest_of_machine(machine.id, BAD_TRIES)
         if attempt.id > machine.trusted_after
     ]
     return latest if is_bad_run(latest) else []
@@ -100,7 +101,7 @@ def bad_run(unit: Unit, machine: Machine) -> list[Attempt]:
 
 def _hold_if_bad(unit: Unit, machine: Machine) -> None:
     """Keep work from a bad machine while others are alive, and give back what it cost."""
-    attempts = bad_run(unit, machine)
+    attempts = bad_run(unit.tx, machine)
     if not attempts or not unit.tx.machines.others_alive(machine.id, unit.now - ALIVE):
         return
     reason = f"{BAD_TRIES} workloads in a row ended without a report here"
@@ -140,5 +141,5 @@ def release(unit: Unit, machine: Machine, why: str) -> None:
 
 def release_if_good(unit: Unit, machine: Machine) -> None:
     """Let a held machine go on whose attempts speak for it after all."""
-    if machine.held and not bad_run(unit, machine):
+    if machine.held and not bad_run(unit.tx, machine):
         release(unit, machine, "one of its attempts was only late")

@@ -1,79 +1,137 @@
-"""Why a workload is where it is, in one sentence, and what is to come."""
+"""Why a workload is where it is, until when, and what is to come."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from dispatchd.domain.lifecycle import LAPSES, time_limit
-from dispatchd.domain.model import Arrival, Asset, Machine, Outcome, State, Workload
+from dispatchd.domain.model import (
+    Arrival,
+    Asset,
+    Attempt,
+    Machine,
+    Outcome,
+    Release,
+    State,
+    Workload,
+)
+from dispatchd.domain.outlook import missed, next_try
+from dispatchd.services.dispatcher.identity import ALIVE
 from dispatchd.services.dispatcher.unit import Context
 from dispatchd.store.store import Transaction
 
 
-def why(
-    tx: Transaction,
-    context: Context,
-    workload: Workload,
-    asset: Asset,
-    machines: dict[int, Machine],
-) -> str:
-    """The sentence for `dispatchctl show`."""
-    if workload.state is State.UNASSIGNED:
-        return _why_it_waits(tx, workload, asset, machines)
-    if workload.state is State.REPORTED:
-        if tx.reports.unsettled(workload.id):
-            return "a report still has to be delivered"
-        return "reported; finished once its machine moves on"
-    if workload.state in (State.FINISHED, State.FAILED):
-        return workload.reason or "done"
-    attempt = tx.attempts.open_of_workload(workload.id)
-    if attempt is None:
-        return ""
-    limit, outcome = time_limit(
-        attempt, deadlines=context.policy.deadlines, report_timeout=workload.report_timeout
-    )
-    left = max(limit - context.phases.waited(attempt), 0)
-    machine = machines[attempt.machine_id].label
-    then = (
-        "queued again"
-        if workload.tries + 1 < workload.max_tries or outcome is Outcome.LAPSED
-        else "failed"
-    )
-    return f"{workload.state} on {machine}; in {duration(left)} without a change: {outcome}, {then}"
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outlook:
+    """``why`` it is so; ``then`` is what happens if nothing changes ``until`` then."""
+
+    why: str
+    until: datetime | None = None
+    then: str = ""
 
 
-def _why_it_waits(
-    tx: Transaction, workload: Workload, asset: Asset, machines: dict[int, Machine]
-) -> str:
-    if tx.releases.get(workload.release_id).unloaded_at is not None:
-        return "its release is unloaded"
-    if asset.arrival is Arrival.ARRIVING:
-        return f"its bytes are still arriving{': ' + asset.reason if asset.reason else ''}"
-    paused_by = tx.queue_paused_by()
-    if paused_by:
-        return f"the queue is paused by {paused_by}"
-    lapses = [
-        machines[attempt.machine_id].label
-        for attempt in tx.attempts.of_workload(workload.id)
-        if attempt.outcome is Outcome.LAPSED and attempt.run == workload.run
-    ]
-    lapsed = {label for label in lapses if lapses.count(label) >= LAPSES}
-    who = "any machine"
-    if workload.pinned_to is not None:
-        who = machines[workload.pinned_to].label
-    elif workload.pool:
-        who = f"a machine of pool {workload.pool}"
-        if not any(machine.pool == workload.pool for machine in machines.values()):
-            return f"no machine of pool {workload.pool} is known (dispatchctl machines set)"
-    text = f"waits for {who} to ask"
-    if lapsed:
-        text += (
-            f"; {', '.join(sorted(lapsed))} asks for the size, never for the bytes: "
-            "too little memory?"
+class Reasons:
+    """Looks at workloads in one state of the database."""
+
+    def __init__(self, tx: Transaction, context: Context, machines: Mapping[int, Machine]) -> None:
+        self._tx = tx
+        self._context = context
+        self._machines = machines
+        self._now = context.clock.now()
+        self._paused_by = tx.queue_paused_by()
+
+    def outlook(
+        self, workload: Workload, release: Release, asset: Asset, latest: Attempt | None
+    ) -> Outlook:
+        """The workload's, whose ``latest`` attempt is the open one if there is any."""
+        if latest is not None and latest.ended_at is None and workload.state is not State.REPORTED:
+            return self._running(workload, latest)
+        if workload.state is State.UNASSIGNED:
+            if release.unloaded_at is not None:
+                return Outlook(why="its release is unloaded")
+            return Outlook(why=self._why_it_waits(workload, asset, latest))
+        if workload.state is State.REPORTED:
+            if self._tx.reports.unsettled(workload.id):
+                return Outlook(why="a report still has to be delivered")
+            return Outlook(why="reported; finished once its machine moves on")
+        return Outlook(why=workload.reason or "done")
+
+    def _running(self, workload: Workload, attempt: Attempt) -> Outlook:
+        machine = self._machines[attempt.machine_id]
+        limit, outcome = time_limit(
+            attempt,
+            deadlines=self._context.policy.deadlines,
+            report_timeout=workload.report_timeout,
         )
-    if workload.reason:
-        text += f"; last time: {workload.reason}"
-    return text
+        left = max(limit - self._context.phases.waited(attempt), 0)
+        if outcome is Outcome.LAPSED:
+            follows = "queued again"
+        else:
+            follows = self._next_try(workload, workload.tries + 1, machine)
+        return Outlook(
+            why=_so_far(attempt, machine),
+            until=self._now + timedelta(seconds=left),
+            then=f"{missed(outcome, limit)}; {follows}",
+        )
+
+    def _next_try(self, workload: Workload, tries: int, failed: Machine) -> str:
+        elsewhere = any(
+            other.id != failed.id
+            and not other.held
+            and not other.paused
+            and other.seen_at is not None
+            and other.seen_at >= self._now - ALIVE
+            and workload.pool in ("", other.pool)
+            and workload.pinned_to in (None, other.id)
+            for other in self._machines.values()
+        )
+        return next_try(workload, tries, elsewhere=elsewhere)
+
+    def _why_it_waits(self, workload: Workload, asset: Asset, latest: Attempt | None) -> str:
+        if asset.arrival is Arrival.ARRIVING:
+            return f"its bytes are still arriving{': ' + asset.reason if asset.reason else ''}"
+        if self._paused_by:
+            return f"the queue is paused by {self._paused_by}"
+        who = "any machine"
+        if workload.pinned_to is not None:
+            who = self._machines[workload.pinned_to].label
+        elif workload.pool:
+            who = f"a machine of pool {workload.pool}"
+            if not any(machine.pool == workload.pool for machine in self._machines.values()):
+                return f"no machine of pool {workload.pool} is known (dispatchctl machines set)"
+        text = f"waits for {who} to ask"
+        if latest is None or latest.run != workload.run:
+            return text
+        machine = self._machines[latest.machine_id]
+        if latest.outcome is Outcome.LAPSED:
+            return f"{text}{self._lapsed(workload)}"
+        limit, _ = time_limit(
+            latest,
+            deadlines=self._context.policy.deadlines,
+            report_timeout=workload.report_timeout,
+        )
+        said = missed(latest.outcome, limit) if latest.outcome else ""
+        return f"{said} on {machine.label}; {self._next_try(workload, workload.tries, machine)}"
+
+    def _lapsed(self, workload: Workload) -> str:
+        """Who asks for the workload's size again and again."""
+        lapses = [
+            self._machines[attempt.machine_id].label
+            for attempt in self._tx.attempts.of_workload(workload.id)
+            if attempt.outcome is Outcome.LAPSED and attempt.run == workload.run
+        ]
+        lapsed = sorted({label for label in lapses if lapses.count(label) >= LAPSES})
+        if not lapsed:
+            return f"; last time {lapses[-1]} asked for its size and never for its bytes"
+        return f"; {', '.join(lapsed)} asks for the size, never for the bytes: too little memory?"
 
 
-def duration(seconds: float) -> str:
-    """A length of time as people say it."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+def _so_far(attempt: Attempt, machine: Machine) -> str:
+    match attempt.state:
+        case State.ASSIGNED:
+            return f"{machine.label} asked for its size and has taken no byte yet"
+        case State.DOWNLOADING if attempt.whole_at is None:
+            return f"{machine.label} is taking its bytes"
+        case State.DOWNLOADING:
+            return f"{machine.label} has all its bytes; its beacon has not spoken yet"
+    return f"its beacon spoke on {machine.label}; no report yet"

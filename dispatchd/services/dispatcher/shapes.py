@@ -1,0 +1,159 @@
+"""What the control socket says of each thing: domain objects in, wire structs out."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from dispatchd import wire
+from dispatchd.domain import model
+from dispatchd.domain.model import Delivery, OutboxEntry, Report
+from dispatchd.errors import NotFound
+from dispatchd.store.history import Knock, Line
+from dispatchd.store.store import Transaction
+
+
+def was_try(attempt: model.Attempt) -> bool:
+    return attempt.outcome is not None and attempt.outcome is not model.Outcome.REPORTED
+
+
+def knock(knock: Knock, machines: dict[int, model.Machine]) -> wire.Knock:
+    return wire.Knock(
+        at=knock.at,
+        address=knock.address,
+        mac=knock.mac or None,
+        machine=label(machines, knock.machine_id),
+        request=knock.request,
+        agent=knock.agent,
+        answer=knock.answer,
+    )
+
+
+def counts(states: Iterable[str]) -> dict[wire.State, int]:
+    counter = Counter(states)
+    return {state: counter[state] for state in wire.SIGNS}
+
+
+def label(machines: dict[int, model.Machine], machine_id: int | None) -> str | None:
+    machine = machines.get(machine_id) if machine_id is not None else None
+    return machine.label if machine else None
+
+
+def status_report(report: Report, entry: OutboxEntry) -> wire.StatusReport:
+    return wire.StatusReport(
+        id=report.id,
+        title=report.title,
+        state=entry.state.value,
+        late=report.late,
+        url=entry.url or None,
+        error=entry.error or None,
+        warning=entry.warning or None,
+    )
+
+
+def attempt(attempt: model.Attempt, machines: dict[int, model.Machine]) -> wire.Attempt:
+    return wire.Attempt(
+        id=attempt.id,
+        number=attempt.number,
+        machine=label(machines, attempt.machine_id) or "",
+        state=attempt.state.value,
+        assigned_at=attempt.assigned_at,
+        first_byte_at=attempt.first_byte_at,
+        whole_at=attempt.whole_at,
+        booted_at=attempt.booted_at,
+        reported_at=attempt.reported_at,
+        ended_at=attempt.ended_at,
+        outcome=attempt.outcome.value if attempt.outcome else None,
+    )
+
+
+def events(tx: Transaction, events: list[Line]) -> list[wire.Event]:
+    machines = {machine.id: machine for machine in tx.machines.all()}
+    releases = tx.releases.all()
+    labels: dict[int, str | None] = {}
+    for event in events:
+        if event.workload_id is not None and event.workload_id not in labels:
+            try:
+                labels[event.workload_id] = tx.workloads.get(event.workload_id).label
+            except NotFound:
+                labels[event.workload_id] = None
+    return [
+        wire.Event(
+            id=event.id,
+            at=event.at,
+            kind=event.kind,
+            text=event.text,
+            by=event.by,
+            workload=labels.get(event.workload_id) if event.workload_id else None,
+            workload_id=event.workload_id,
+            machine=label(machines, event.machine_id),
+            release=releases[event.release_id].name if event.release_id in releases else None,
+        )
+        for event in events
+    ]
+
+
+def machine(tx: Transaction, machine: model.Machine) -> wire.Machine:
+    attempt = tx.attempts.open_of_machine(machine.id)
+    workload = tx.workloads.get(attempt.workload_id) if attempt else None
+    macs = tx.machines.macs_of(machine.id)
+    return wire.Machine(
+        id=machine.id,
+        label=machine.label,
+        name=machine.name or None,
+        pool=machine.pool or None,
+        note=machine.note,
+        known_by="name" if machine.name else "mac" if macs else "address",
+        macs=macs,
+        addresses=tx.machines.addresses_of(machine.id),
+        paused=machine.paused,
+        held=machine.held or None,
+        simulated=machine.simulated,
+        seen=machine.seen_at,
+        workload=workload.label if workload else None,
+        state=workload.state.value if workload else None,
+        handed=machine.handed or None,
+    )
+
+
+def report(
+    tx: Transaction,
+    report: Report,
+    entry: OutboxEntry,
+    machines: dict[int, model.Machine],
+    *,
+    whole: bool,
+) -> wire.Report:
+    attempt = tx.attempts.get(report.attempt_id)
+    workload = tx.workloads.get(attempt.workload_id)
+    return wire.Report(
+        id=report.id,
+        title=report.title,
+        state=entry.state.value,
+        late=report.late,
+        url=entry.url or None,
+        error=entry.error or None,
+        warning=entry.warning or None,
+        workload=workload.label,
+        workload_id=workload.id,
+        machine=label(machines, attempt.machine_id) or "",
+        received_at=report.received_at,
+        report_to=entry.report_to or None,
+        next_at=entry.next_at if entry.state is Delivery.PENDING else None,
+        body=report.body if whole else "",
+        labels=list(report.labels) if whole else [],
+        assignees=list(report.assignees) if whole else [],
+        milestone=report.milestone or None,
+    )
+
+
+def unclaimed(body: model.Unclaimed, *, whole: bool) -> wire.Unclaimed:
+    return wire.Unclaimed(
+        id=body.id,
+        received_at=body.received_at,
+        address=body.address,
+        mac=body.mac or None,
+        answer=body.answer,
+        reason=body.reason,
+        size=len(body.body),
+        title=body.title,
+        body=body.body.decode(errors="replace") if whole else "",
+    )
