@@ -27,6 +27,30 @@ _SELECT = sa.select(
     _latest(addresses.c.address, addresses).label("address"),
     _latest(macs.c.mac, macs).label("mac"),
 )
+#: Built once: every ask runs these, and building one costs more than running it. ``key`` is bound.
+_KEY: sa.BindParameter[Any] = sa.bindparam("key")
+_BY_ID = _SELECT.where(machines.c.id == _KEY)
+_BY_NAME = _SELECT.where(machines.c.name == _KEY)
+_BY_MAC = _SELECT.where(
+    machines.c.id == sa.select(macs.c.machine_id).where(macs.c.mac == _KEY).scalar_subquery()
+)
+_BY_ADDRESS = _SELECT.where(
+    machines.c.id
+    == sa.select(addresses.c.machine_id).where(addresses.c.address == _KEY).scalar_subquery()
+)
+_UPDATE = sa.update(machines).where(machines.c.id == _KEY)
+_PROMISE = sa.select(promises).where(promises.c.machine_id == _KEY)
+_LIVE_MACS = sa.select(macs.c.mac).where(
+    (macs.c.asked_as == _KEY) & (macs.c.asked_at >= sa.bindparam("since"))
+)
+_PUT = {
+    table: (sa.update(table).where(column == _KEY), sa.insert(table))
+    for table, column in (
+        (macs, macs.c.mac),
+        (addresses, addresses.c.address),
+        (promises, promises.c.machine_id),
+    )
+}
 
 
 class Machines:
@@ -36,19 +60,19 @@ class Machines:
         self._connection = connection
 
     def get(self, machine_id: int) -> Machine:
-        found = self._first(machines.c.id == machine_id)
+        found = self._first(_BY_ID, machine_id)
         if found is None:
             raise NotFound(f"cannot find machine {machine_id}", hint="dispatchctl machines")
         return found
 
     def by_name(self, name: str) -> Machine | None:
-        return self._first(machines.c.name == name) if name else None
+        return self._first(_BY_NAME, name) if name else None
 
     def by_mac(self, mac: str) -> Machine | None:
-        return self._owner(macs, macs.c.mac == mac) if mac else None
+        return self._first(_BY_MAC, mac) if mac else None
 
     def by_address(self, address: str) -> Machine | None:
-        return self._owner(addresses, addresses.c.address == address) if address else None
+        return self._first(_BY_ADDRESS, address) if address else None
 
     def all(self) -> list[Machine]:
         return self._all(sa.true())
@@ -56,16 +80,13 @@ class Machines:
     def insert(self, *, name: str = "", at: datetime) -> Machine:
         return self.get(insert(self._connection, machines, name=name, created_at=at))
 
-    def update(self, machine_id: int, **values: Any) -> Machine:
+    def update(self, machine_id: int, **values: Any) -> None:
         try:
-            self._connection.execute(
-                sa.update(machines).where(machines.c.id == machine_id).values(**values)
-            )
+            self._connection.execute(_UPDATE, {"key": machine_id, **values})
         except sa.exc.IntegrityError as error:
             raise Conflict(
                 f"cannot name the machine {values.get('name')!r}: another has that name"
             ) from error
-        return self.get(machine_id)
 
     def forget(self, machine: Machine) -> None:
         """Remove a machine that no attempt refers to; else only what it is recognised by."""
@@ -88,12 +109,12 @@ class Machines:
 
     def live_macs(self, name: str, since: datetime) -> set[str]:
         """The MACs that asked under the name since then."""
-        asked = (macs.c.asked_as == name) & (macs.c.asked_at >= since)
-        return set(self._connection.execute(sa.select(macs.c.mac).where(asked)).scalars())
+        asked = self._connection.execute(_LIVE_MACS, {"key": name, "since": since})
+        return set(asked.scalars())
 
     def note_mac(self, mac: str, machine_id: int, at: datetime) -> None:
         """The MAC is the machine's."""
-        self._put(macs, macs.c.mac == mac, mac=mac, machine_id=machine_id, seen_at=at)
+        self._put(macs, mac, mac=mac, machine_id=machine_id, seen_at=at)
 
     def note_asked(self, mac: str, name: str, at: datetime) -> None:
         """The MAC asked under the name (or under none)."""
@@ -103,8 +124,7 @@ class Machines:
 
     def note_address(self, address: str, machine_id: int, at: datetime) -> None:
         """An address belongs to whoever used it last."""
-        row = {"address": address, "machine_id": machine_id, "seen_at": at}
-        self._put(addresses, addresses.c.address == address, **row)
+        self._put(addresses, address, address=address, machine_id=machine_id, seen_at=at)
 
     def note_sent(self, machine_id: int, mac: str, attempt_id: int | None) -> None:
         """Bytes of the attempt (None: of a firmware program) went out to the machine."""
@@ -134,27 +154,23 @@ class Machines:
         return self._all(waits)
 
     def promise(self, machine_id: int) -> Promise | None:
-        query = sa.select(promises).where(promises.c.machine_id == machine_id)
-        row = self._connection.execute(query).mappings().first()
+        row = self._connection.execute(_PROMISE, {"key": machine_id}).mappings().first()
         return None if row is None else Promise(**row)
 
     def put_promise(self, promise: Promise) -> None:
-        self._put(promises, promises.c.machine_id == promise.machine_id, **asdict(promise))
+        self._put(promises, promise.machine_id, **asdict(promise))
 
-    def _put(self, table: sa.Table, key: sa.ColumnElement[bool], **values: Any) -> None:
-        if self._connection.execute(sa.update(table).where(key).values(**values)).rowcount == 0:
-            self._connection.execute(sa.insert(table).values(**values))
-
-    def _owner(self, table: sa.Table, key: sa.ColumnElement[bool]) -> Machine | None:
-        owner = sa.select(table.c.machine_id).where(key).scalar_subquery()
-        return self._first(machines.c.id == owner)
+    def _put(self, table: sa.Table, key: str | int, **values: Any) -> None:
+        update, insert_ = _PUT[table]
+        if self._connection.execute(update, {"key": key, **values}).rowcount == 0:
+            self._connection.execute(insert_, values)
 
     def _all(self, condition: sa.ColumnElement[bool]) -> list[Machine]:
         query = _SELECT.where(condition).order_by(machines.c.name, machines.c.id)
         return [Machine(**row) for row in self._connection.execute(query).mappings()]
 
-    def _first(self, condition: sa.ColumnElement[bool]) -> Machine | None:
-        row = self._connection.execute(_SELECT.where(condition)).mappings().first()
+    def _first(self, query: sa.Select[Any], key: str | int) -> Machine | None:
+        row = self._connection.execute(query, {"key": key}).mappings().first()
         return None if row is None else Machine(**row)
 
 

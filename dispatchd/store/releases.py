@@ -13,6 +13,9 @@ from dispatchd.store.needs import is_needed
 
 releases, assets = schema.releases, schema.assets
 
+#: Built once: every ask runs it.
+_ASSET = sa.select(assets).where(assets.c.id == sa.bindparam("key"))
+
 
 class Releases:
     """What has been loaded, newest name wins; an unloaded one keeps its rows."""
@@ -68,8 +71,7 @@ class Assets:
         self._connection = connection
 
     def get(self, asset_id: int) -> Asset:
-        row = self._connection.execute(sa.select(assets).where(assets.c.id == asset_id))
-        return Asset(**row.mappings().one())
+        return Asset(**self._connection.execute(_ASSET, {"key": asset_id}).mappings().one())
 
     def all(self) -> dict[int, Asset]:
         """The assets of all loaded releases, and of unloaded ones with work in flight."""

@@ -27,6 +27,28 @@ reports, outbox = schema.reports, schema.outbox
 #: Attempts of an asset from which one can tell how long it takes.
 LATEST = 20
 
+#: Built once: every ask runs these, and building one costs more than running it.
+_KEY: sa.BindParameter[Any] = sa.bindparam("key")
+_WORKLOAD = sa.select(workloads).where(workloads.c.id == _KEY)
+_SWAP_WORKLOAD = (
+    sa.update(workloads)
+    .where(workloads.c.id == _KEY)
+    .where(workloads.c.state == sa.bindparam("state_before"))
+    .where(workloads.c.run == sa.bindparam("run_before"))
+    .where(workloads.c.tries == sa.bindparam("tries_before"))
+    .returning(workloads)
+)
+_ATTEMPT = sa.select(attempts).where(attempts.c.id == _KEY)
+_OPEN_OF_MACHINE = sa.select(attempts).where(
+    (attempts.c.machine_id == _KEY) & attempts.c.ended_at.is_(None)
+)
+_SWAP_ATTEMPT = (
+    sa.update(attempts)
+    .where(attempts.c.id == _KEY)
+    .where(attempts.c.ended_at.is_not_distinct_from(sa.bindparam("ended_before")))
+    .returning(attempts)
+)
+
 
 class Workloads:
     """The queue's rows."""
@@ -35,8 +57,7 @@ class Workloads:
         self._connection = connection
 
     def get(self, workload_id: int) -> Workload:
-        row = self._connection.execute(sa.select(workloads).where(workloads.c.id == workload_id))
-        found = row.mappings().first()
+        found = self._connection.execute(_WORKLOAD, {"key": workload_id}).mappings().first()
         if found is None:
             raise NotFound(f"cannot find workload {workload_id}", hint="dispatchctl status")
         return Workload(**found)
@@ -46,17 +67,16 @@ class Workloads:
 
     def swap(self, before: Workload, **values: Any) -> Workload:
         """Change the workload if it is still what the caller read; else raise Stale."""
-        rows = workloads.c
-        unchanged = (
-            (rows.id == before.id)
-            & (rows.state == before.state)
-            & (rows.run == before.run)
-            & (rows.tries == before.tries)
-        )
-        result = self._connection.execute(sa.update(workloads).where(unchanged).values(**values))
-        if result.rowcount != 1:
+        believed = {
+            "key": before.id,
+            "state_before": before.state,
+            "run_before": before.run,
+            "tries_before": before.tries,
+        }
+        after = self._connection.execute(_SWAP_WORKLOAD, {**believed, **values}).mappings().first()
+        if after is None:
             raise Stale(f"cannot change workload {before.id}: it is no longer {before.state}")
-        return self.get(before.id)
+        return Workload(**after)
 
     def delete_untried(self, before: Workload) -> bool:
         """Take away a workload that no machine ever had; False, and nothing done, where one had."""
@@ -145,14 +165,14 @@ class Attempts:
         self._connection = connection
 
     def get(self, attempt_id: int) -> Attempt:
-        found = self._select(attempts.c.id == attempt_id)
-        if not found:
+        found = self._connection.execute(_ATTEMPT, {"key": attempt_id}).mappings().first()
+        if found is None:
             raise NotFound(f"cannot find attempt {attempt_id}")
-        return found[0]
+        return Attempt(**found)
 
     def open_of_machine(self, machine_id: int) -> Attempt | None:
-        found = self._select((attempts.c.machine_id == machine_id) & attempts.c.ended_at.is_(None))
-        return found[0] if found else None
+        found = self._connection.execute(_OPEN_OF_MACHINE, {"key": machine_id}).mappings().first()
+        return None if found is None else Attempt(**found)
 
     def open_of_workload(self, workload_id: int) -> Attempt | None:
         of_it = attempts.c.workload_id == workload_id
@@ -217,12 +237,11 @@ class Attempts:
 
     def swap(self, before: Attempt, **values: Any) -> Attempt:
         """Change the attempt if it is still open or ended as the caller read it; else Stale."""
-        rows = attempts.c
-        unchanged = (rows.id == before.id) & rows.ended_at.is_not_distinct_from(before.ended_at)
-        result = self._connection.execute(sa.update(attempts).where(unchanged).values(**values))
-        if result.rowcount != 1:
+        believed = {"key": before.id, "ended_before": before.ended_at}
+        after = self._connection.execute(_SWAP_ATTEMPT, {**believed, **values}).mappings().first()
+        if after is None:
             raise Stale(f"cannot change attempt {before.id}: it ended meanwhile")
-        return self.get(before.id)
+        return Attempt(**after)
 
     def _select(self, condition: sa.ColumnElement[bool]) -> list[Attempt]:
         query = sa.select(attempts).where(condition).order_by(attempts.c.id)

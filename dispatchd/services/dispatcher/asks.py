@@ -4,7 +4,16 @@ from dataclasses import replace
 
 from dispatchd.domain.event import Kind
 from dispatchd.domain.lifecycle import Event, advance, on_ask
-from dispatchd.domain.model import Arrival, Asset, Attempt, Machine, Outcome, Promise, State
+from dispatchd.domain.model import (
+    Arrival,
+    Asset,
+    Attempt,
+    Machine,
+    Outcome,
+    Promise,
+    State,
+    Workload,
+)
 from dispatchd.domain.schedule import choose
 from dispatchd.services.dispatcher.endings import end, release
 from dispatchd.services.dispatcher.identity import ALIVE, Caller, identify
@@ -102,34 +111,26 @@ class Asks:
         if machine is None:
             return Offer(status=404, handed="nothing: this machine is not known here")
         self._end_under_another_name(unit, machine, caller.mac)
-        given = self._same_again(unit, machine) or self._next(unit, machine)
-        if given is None:
-            offer = self._idle.answer(unit, machines.get(machine.id))
+        offer = self._same_again(unit, machine) or self._next(unit, machine)
+        if offer is not None:
+            machines.update(machine.id, handed=offer.handed, waiting_since=None)
         else:
-            attempt, asset = given
-            machines.update(machine.id, waiting_since=None)
-            offer = Offer(
-                status=200,
-                handed=unit.tx.workloads.get(attempt.workload_id).label,
-                attempt_id=attempt.id,
-                sha256=asset.sha256,
-                size=asset.size,
-                media_type=asset.media_type,
-            )
-        machines.update(machine.id, handed=offer.handed)
+            offer = self._idle.answer(unit, machines.get(machine.id))
+            machines.update(machine.id, handed=offer.handed)
         offer = replace(offer, machine_id=machine.id)
         promise = _promise(offer, machine.id, unit, by_head=by_head)
         machines.put_promise(promise)
         self._age(promise)
         return offer
 
-    def _same_again(self, unit: Unit, machine: Machine) -> tuple[Attempt, Asset] | None:
+    def _same_again(self, unit: Unit, machine: Machine) -> Offer | None:
         """The machine's open attempt, unless the ask ends it."""
         attempt = unit.tx.attempts.open_of_machine(machine.id)
         if attempt is None:
             return None
         outcome = self._outcome(attempt)
-        asset = unit.tx.assets.get(unit.tx.workloads.get(attempt.workload_id).asset_id)
+        workload = unit.tx.workloads.get(attempt.workload_id)
+        asset = unit.tx.assets.get(workload.asset_id)
         if outcome is None and not self._context.has_bytes(asset.sha256):
             self._lost(unit, asset)
             outcome = Outcome.LOST
@@ -138,7 +139,7 @@ class Asks:
             return None
         again = attempt.asks_since_whole + (attempt.whole_at is not None)
         attempt = unit.tx.attempts.swap(attempt, asks=attempt.asks + 1, asks_since_whole=again)
-        return attempt, asset
+        return _offer(workload, attempt, asset)
 
     def _end_under_another_name(self, unit: Unit, machine: Machine, mac: str) -> None:
         """What the MAC was sent for another machine is over: it was this one all along."""
@@ -154,7 +155,7 @@ class Asks:
         reask = self._context.policy.deadlines.reask
         return on_ask(attempt, since_whole=since_whole, reask=reask)
 
-    def _next(self, unit: Unit, machine: Machine) -> tuple[Attempt, Asset] | None:
+    def _next(self, unit: Unit, machine: Machine) -> Offer | None:
         """A new attempt of the workload that is the machine's next."""
         tx = unit.tx
         machine = tx.machines.get(machine.id)
@@ -184,13 +185,24 @@ class Asks:
         )
         text = f"{workload.label}: assigned to {machine.label}, attempt {attempt.number}"
         unit.tell(Kind.ASSIGNED, text, workload=workload, machine=machine, attempt=attempt)
-        return attempt, asset
+        return _offer(workload, attempt, asset)
 
     def _lost(self, unit: Unit, asset: Asset) -> None:
         """The cache no longer has the bytes: fetch them again, and serve something else."""
         unit.tx.assets.update(asset.id, arrival=Arrival.ARRIVING, reason="")
         unit.tell(Kind.BYTES_LOST, f"{asset.name}: its bytes left the cache, fetching them again")
         self._context.wake()
+
+
+def _offer(workload: Workload, attempt: Attempt, asset: Asset) -> Offer:
+    return Offer(
+        status=200,
+        handed=workload.label,
+        attempt_id=attempt.id,
+        sha256=asset.sha256,
+        size=asset.size,
+        media_type=asset.media_type,
+    )
 
 
 def _promise(offer: Offer, machine_id: int, unit: Unit, *, by_head: bool) -> Promise:

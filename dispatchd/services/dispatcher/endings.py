@@ -105,7 +105,7 @@ def _hold_if_bad(unit: Unit, machine: Machine) -> None:
     if not attempts or not unit.tx.machines.others_alive(machine.id, unit.now - ALIVE):
         return
     reason = f"{BAD_TRIES} workloads in a row ended without a report here"
-    machine = unit.tx.machines.update(machine.id, held=reason)
+    unit.tx.machines.update(machine.id, held=reason)
     text = f"{machine.label} is held: {reason}; their tries are given back"
     unit.tell(Kind.MACHINE_HELD, text, machine=machine)
     for attempt in attempts:
@@ -135,7 +135,7 @@ def _give_back(unit: Unit, attempt: Attempt) -> None:
 
 def release(unit: Unit, machine: Machine, why: str) -> None:
     """Let a held machine go on."""
-    machine = unit.tx.machines.update(machine.id, held="")
+    unit.tx.machines.update(machine.id, held="")
     unit.tell(Kind.MACHINE_RELEASED, f"{machine.label} goes on: {why}", machine=machine)
 
 

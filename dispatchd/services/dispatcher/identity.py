@@ -34,7 +34,10 @@ def identify(unit: Unit, caller: Caller, *, may_create: bool) -> Machine | None:
         machine = _at_address(unit, caller)
     if machine is not None and name and machine.name != name:
         # A name that is new here names the machine, unless that already goes by another one.
-        machine = None if machine.name else machines.update(machine.id, name=name)
+        if machine.name:
+            machine = None
+        else:
+            machines.update(machine.id, name=name)
     if machine is None:
         if not may_create:
             return None

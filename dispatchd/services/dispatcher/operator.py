@@ -86,9 +86,7 @@ class Operator:
         latest = unit.tx.attempts.latest_of_machine(machine.id, 1)
         trusted = latest[0].id if latest and not paused else machine.trusted_after
         held = machine.held if paused else ""
-        machine = unit.tx.machines.update(
-            machine.id, paused=paused, held=held, trusted_after=trusted
-        )
+        unit.tx.machines.update(machine.id, paused=paused, held=held, trusted_after=trusted)
         kind = Kind.MACHINE_PAUSED if paused else Kind.MACHINE_RESUMED
         text = f"{machine.label} {'paused' if paused else 'resumed'}"
         unit.tell(kind, text, machine=machine, by=by)
@@ -110,7 +108,9 @@ class Operator:
             values["name"] = check_name(name)
         with self._context.unit() as unit:
             machine = find_or_make_machine(unit, reference)
-            machine = unit.tx.machines.update(machine.id, **values) if values else machine
+            if values:
+                unit.tx.machines.update(machine.id, **values)
+                machine = unit.tx.machines.get(machine.id)
             said = ", ".join(f"{key}={value}" for key, value in values.items())
             unit.tell(Kind.MACHINE_SET, f"{machine.label}: {said}", machine=machine, by=by)
         return machine.id
