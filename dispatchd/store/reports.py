@@ -148,6 +148,14 @@ class Outbox:
             )
         )
 
+    def look_first(self) -> int:
+        """Have every report that is not filed looked for before it is posted, from when it came;
+        returns how many."""
+        came = sa.select(reports.c.received_at).where(reports.c.id == outbox.c.report_id)
+        since = sa.func.coalesce(outbox.c.posting_at, came.scalar_subquery())
+        unfiled = sa.update(outbox).where(outbox.c.state != Delivery.FILED)
+        return self._connection.execute(unfiled.values(posting_at=since, looks=0)).rowcount
+
     def to_probe(self, now: datetime) -> list[OutboxEntry]:
         """One held delivery of each repository of which none was tried lately."""
         held = outbox.c.state == Delivery.HELD
