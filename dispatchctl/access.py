@@ -25,7 +25,5 @@ def remedy_of(user: str, *, groups: Collection[int], group: grp.struct_group) ->
         return f"you are in the group {GROUP}, but the socket is not for it: ls -l tells whose"
     if user in group.gr_mem:
         # A login keeps the groups that it began with.
-        return (
-            f"{user} is in the group {GROUP}, this login not: log in again, or newgrp {GROUP}"
-        )
+        return f"{user} is in the group {GROUP}, this login not: log in again, or newgrp {GROUP}"
     return f"sudo adduser {user} {GROUP}, and log in again"

@@ -102,10 +102,7 @@ def test_a_report_that_was_filed_after_the_backup_is_not_filed_again(
     assert "2 attempts ended, 1 reports are looked for before they are filed" in said
     assert "the database before is kept as" in said
     daemon.start()
-    (report,) = reports(daemon)
-    assert report["state"] in ("held", "pending")
-    assert daemon.states() == ["reported", "unassigned"]
-    daemon.ctl("reports", "retry", report["id"])
+    assert daemon.states()[1] == "unassigned"
     eventually(lambda: reports(daemon)[0]["state"] == "filed")
     assert len(repository.issues) == 1
     assert "restored from" in daemon.ctl("events")
