@@ -328,7 +328,7 @@ class Daemon:
         """Keep the line that `systemctl status` shows up to date."""
         while not stopping.is_set():
             with suppress(DispatchError):
-                counts = self._overview.status().counts
+                counts = self._overview.counts()
                 words = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
                 self._systemd.status(words or "nothing loaded")
             stopping.wait(STATUS)

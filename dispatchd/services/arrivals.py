@@ -20,7 +20,8 @@ class Arrivals:
     def wanted(self) -> dict[str, tuple[Asset, Path | None]]:
         """One asset of each key in queue order, and where its file is if it is one of ours."""
         with self._store.reading() as tx:
-            arriving, releases = tx.assets.arriving(), tx.releases.all()
+            arriving = tx.assets.arriving()
+            releases = tx.releases.some({asset.release_id for asset in arriving})
         wanted: dict[str, tuple[Asset, Path | None]] = {}
         for asset in arriving:
             release = releases[asset.release_id]

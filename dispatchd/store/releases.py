@@ -1,5 +1,6 @@
 """Releases and their assets."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
@@ -40,9 +41,10 @@ class Releases:
         query = sa.select(releases).where(releases.c.unloaded_at.is_(None)).order_by(releases.c.id)
         return [Release(**row) for row in self._connection.execute(query).mappings()]
 
-    def all(self) -> dict[int, Release]:
-        rows = self._connection.execute(sa.select(releases)).mappings()
-        return {row["id"]: Release(**row) for row in rows}
+    def some(self, release_ids: Collection[int]) -> dict[int, Release]:
+        """Those with these ids, loaded or not."""
+        query = sa.select(releases).where(releases.c.id.in_(release_ids))
+        return {row["id"]: Release(**row) for row in self._connection.execute(query).mappings()}
 
     def any_ever(self) -> bool:
         return self._connection.execute(sa.select(releases.c.id).limit(1)).first() is not None
@@ -73,9 +75,9 @@ class Assets:
     def get(self, asset_id: int) -> Asset:
         return Asset(**self._connection.execute(_ASSET, {"key": asset_id}).mappings().one())
 
-    def all(self) -> dict[int, Asset]:
-        """The assets of all loaded releases, and of unloaded ones with work in flight."""
-        return {row["id"]: Asset(**row) for row in self._select(sa.true())}
+    def some(self, asset_ids: Collection[int]) -> dict[int, Asset]:
+        """Those with these ids."""
+        return {row["id"]: Asset(**row) for row in self._select(assets.c.id.in_(asset_ids))}
 
     def of_release(self, release_id: int) -> list[Asset]:
         return [Asset(**row) for row in self._select(assets.c.release_id == release_id)]

@@ -169,22 +169,13 @@ class Outbox:
         rows = self._connection.execute(query.order_by(outbox.c.next_at.desc())).mappings()
         return list({row["report_to"]: OutboxEntry(**row) for row in rows}.values())
 
-    def release_held(self, now: datetime, *, ambiguous_at: datetime, report_to: str | None) -> int:
-        """Make held deliveries due at once, all or those to one repository; returns how many.
-
-        Those that are looked for first are due at ``ambiguous_at``.
-        """
+    def release_held(self, now: datetime, report_to: str | None) -> int:
+        """Make held deliveries due at once, all or those to one repository; returns how many."""
         held = outbox.c.state == Delivery.HELD
         if report_to is not None:
             held &= outbox.c.report_to == report_to
-        moment = schema.Moment()
-        due = sa.case(
-            (outbox.c.posting_at.is_(None), sa.literal(now, moment)),
-            else_=sa.literal(ambiguous_at, moment),
-        )
-        released = sa.update(outbox).where(held)
-        released = released.values(state=Delivery.PENDING, next_at=due, tries=0)
-        return self._connection.execute(released).rowcount
+        values = {"state": Delivery.PENDING, "next_at": now, "tries": 0}
+        return self._connection.execute(sa.update(outbox).where(held).values(**values)).rowcount
 
 
 class UnclaimedBodies:
@@ -215,11 +206,12 @@ class UnclaimedBodies:
         return None if found is None else Unclaimed(**found)
 
     def summary(self) -> tuple[int, Unclaimed | None]:
-        """How many there are, and the newest."""
+        """How many there are, and the newest without its body."""
         count = self._connection.execute(sa.select(sa.func.count()).select_from(unclaimed))
-        newest = sa.select(unclaimed).order_by(unclaimed.c.received_at.desc()).limit(1)
+        columns = [column for column in unclaimed.c if column.name != "body"]
+        newest = sa.select(*columns).order_by(unclaimed.c.received_at.desc()).limit(1)
         row = self._connection.execute(newest).mappings().first()
-        return count.scalar_one(), None if row is None else Unclaimed(**row)
+        return count.scalar_one(), None if row is None else Unclaimed(**row, body=b"")
 
     def all(self) -> list[Unclaimed]:
         """Newest first."""

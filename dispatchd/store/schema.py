@@ -116,7 +116,7 @@ releases = sa.Table(
     sa.Column("filters", Words, nullable=False),
     _flag("all_efi"),
     _moment("loaded_at", nullable=False),
-    _moment("unloaded_at"),
+    sa.Column("unloaded_at", Moment, index=True),
     _flag("unfinished"),
     _text("drift"),
 )
@@ -196,6 +196,7 @@ workloads = sa.Table(
     _count("tries"),
     _moment("changed_at", nullable=False),
     sa.UniqueConstraint("release_id", "asset_id", "pool"),
+    sa.Index("ix_workloads_release_id_state", "release_id", "state"),
 )
 
 attempts = sa.Table(

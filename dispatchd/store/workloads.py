@@ -1,5 +1,6 @@
 """Workloads and their attempts. Every change states what it believed."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
@@ -48,6 +49,33 @@ _SWAP_ATTEMPT = (
     .where(attempts.c.ended_at.is_not_distinct_from(sa.bindparam("ended_before")))
     .returning(attempts)
 )
+_LOADED = sa.select(releases.c.id).where(releases.c.unloaded_at.is_(None))
+_SHOWN = workloads.c.release_id.in_(_LOADED) | workloads.c.state.in_([*RUNNING, State.REPORTED])
+
+
+def _ended_here(outcome: sa.ColumnElement[bool]) -> sa.ScalarSelect[int]:
+    """How many of the workload's attempts in its present run ended like this on a machine."""
+    return (
+        sa.select(sa.func.count())
+        .where(attempts.c.workload_id == workloads.c.id)
+        .where((attempts.c.machine_id == _KEY) & (attempts.c.run == workloads.c.run) & outcome)
+        .scalar_subquery()
+    )
+
+
+_CANDIDATES = (
+    sa.select(
+        workloads,
+        releases.c.source,
+        assets.c.arrival,
+        _ended_here(attempts.c.outcome.not_in(NO_TRY)).label("failures"),
+        _ended_here(attempts.c.outcome == Outcome.LAPSED).label("lapses"),
+    )
+    .join(releases, releases.c.id == workloads.c.release_id)
+    .join(assets, assets.c.id == workloads.c.asset_id)
+    .where(workloads.c.release_id.in_(_LOADED))
+    .where(workloads.c.state.in_([State.UNASSIGNED, *RUNNING]))
+)
 
 
 class Workloads:
@@ -91,11 +119,17 @@ class Workloads:
     def of_asset(self, asset_id: int) -> list[Workload]:
         return self._select(workloads.c.asset_id == asset_id)
 
+    def some(self, workload_ids: Collection[int]) -> dict[int, Workload]:
+        """Those with these ids."""
+        return {one.id: one for one in self._select(workloads.c.id.in_(workload_ids))}
+
     def shown(self) -> list[Workload]:
         """Of loaded releases all, of unloaded ones what is still on its way; in queue order."""
-        loaded = sa.select(releases.c.id).where(releases.c.unloaded_at.is_(None))
-        busy = workloads.c.state.in_([*RUNNING, State.REPORTED])
-        return self._select(workloads.c.release_id.in_(loaded) | busy)
+        return self._select(_SHOWN)
+
+    def shown_states(self) -> list[State]:
+        """The state of each of them."""
+        return list(self._connection.execute(sa.select(workloads.c.state).where(_SHOWN)).scalars())
 
     def settled(self) -> list[Workload]:
         """Reported ones with no report left to deliver."""
@@ -110,33 +144,6 @@ class Workloads:
 
     def candidates(self, machine_id: int) -> list[Candidate]:
         """Everything of loaded releases that waits or runs, as the machine sees it."""
-        ended = (
-            sa.select(
-                attempts.c.workload_id,
-                sa.func.count().filter(attempts.c.outcome.not_in(NO_TRY)).label("failures"),
-                sa.func.count().filter(attempts.c.outcome == Outcome.LAPSED).label("lapses"),
-            )
-            .join(workloads, workloads.c.id == attempts.c.workload_id)
-            .where(workloads.c.state == State.UNASSIGNED)
-            .where(attempts.c.machine_id == machine_id)
-            .where(attempts.c.run == workloads.c.run)
-            .group_by(attempts.c.workload_id)
-            .subquery()
-        )
-        query = (
-            sa.select(
-                workloads,
-                releases.c.source,
-                assets.c.arrival,
-                sa.func.coalesce(ended.c.failures, 0).label("failures"),
-                sa.func.coalesce(ended.c.lapses, 0).label("lapses"),
-            )
-            .join(releases, releases.c.id == workloads.c.release_id)
-            .join(assets, assets.c.id == workloads.c.asset_id)
-            .outerjoin(ended, ended.c.workload_id == workloads.c.id)
-            .where(releases.c.unloaded_at.is_(None))
-            .where(workloads.c.state.in_([State.UNASSIGNED, *RUNNING]))
-        )
         width = len(workloads.c)
         names = workloads.c.keys()
         return [
@@ -148,7 +155,7 @@ class Workloads:
                 failed_here=row.failures > 0,
                 lapses_here=row.lapses,
             )
-            for row in self._connection.execute(query)
+            for row in self._connection.execute(_CANDIDATES, {"key": machine_id})
         ]
 
     def _select(self, condition: sa.ColumnElement[bool]) -> list[Workload]:
@@ -180,7 +187,10 @@ class Attempts:
         return found[0] if found else None
 
     def open(self) -> list[Attempt]:
-        return self._select(attempts.c.ended_at.is_(None))
+        # In an order that the index of open ones has: one by id would read all there ever were.
+        query = sa.select(attempts).where(attempts.c.ended_at.is_(None))
+        found = self._connection.execute(query.order_by(attempts.c.machine_id)).mappings()
+        return [Attempt(**row) for row in found]
 
     def of_workload(self, workload_id: int) -> list[Attempt]:
         """Oldest first."""

@@ -96,6 +96,7 @@ class Lab:
         self.clock = HandClock()
         self.missing: set[str] = set()
         self.draining = False
+        self.loads = 0
         self.news = threading.Event()
         self.start()
 
@@ -149,7 +150,8 @@ class Lab:
         """Queue assets of these names; returns the workloads' ids."""
         now = self.clock.now()
         with self.store.writing() as tx:
-            name = release or f"lab/images@v{len(tx.releases.all())}"
+            self.loads += 1
+            name = release or f"lab/images@v{self.loads}"
             release_id = tx.releases.insert(
                 source=Source.DIRECTORY if local else Source.GITHUB,
                 name=name,

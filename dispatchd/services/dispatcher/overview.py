@@ -47,14 +47,9 @@ class Overview:
             workloads = self._rows(tx, shown)
             knock = tx.knocks.latest()
             machines = {machine.id: machine for machine in tx.machines.all()}
-            assets = tx.assets.all()
-            waiting = [
-                assets[workload.asset_id]
-                for workload in shown
-                if workload.state is State.UNASSIGNED
-            ]
+            waiting = {one.asset_id for one in shown if one.state is State.UNASSIGNED}
             attention = [
-                *self._arrivals.attention(waiting),
+                *self._arrivals.attention(tx.assets.some(waiting).values()),
                 *Attention(tx, self._context, machines, shown).lines(),
             ]
             paused = bool(tx.queue_paused_by())
@@ -71,6 +66,11 @@ class Overview:
             releases=releases,
             knock=shapes.knock(knock, machines) if knock else None,
         )
+
+    def counts(self) -> dict[wire.State, int]:
+        """How many workloads of the status page are in each state."""
+        with self._context.store.reading() as tx:
+            return shapes.counts(tx.workloads.shown_states())
 
     def workload(self, workload_id: int) -> wire.Workload:
         """One workload with its attempts, reports and history."""
@@ -151,7 +151,8 @@ class Overview:
             return wire.Events(events=shapes.events(tx, tx.events.after(after, ROWS)))
 
     def _rows(self, tx: Transaction, workloads: list[model.Workload]) -> list[wire.StatusWorkload]:
-        releases, assets = tx.releases.all(), tx.assets.all()
+        releases = tx.releases.some({workload.release_id for workload in workloads})
+        assets = tx.assets.some({workload.asset_id for workload in workloads})
         machines = {machine.id: machine for machine in tx.machines.all()}
         ids = [workload.id for workload in workloads]
         attempts = tx.attempts.latest_of_workloads(ids)

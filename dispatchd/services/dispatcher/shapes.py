@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dispatchd import wire
 from dispatchd.domain import model
 from dispatchd.domain.model import Delivery, OutboxEntry, Report
-from dispatchd.errors import NotFound
 from dispatchd.store.history import Knock, Line
 from dispatchd.store.store import Transaction
 
@@ -65,29 +64,23 @@ def attempt(attempt: model.Attempt, machines: dict[int, model.Machine]) -> wire.
     )
 
 
-def events(tx: Transaction, events: list[Line]) -> list[wire.Event]:
+def events(tx: Transaction, lines: list[Line]) -> list[wire.Event]:
     machines = {machine.id: machine for machine in tx.machines.all()}
-    releases = tx.releases.all()
-    labels: dict[int, str | None] = {}
-    for event in events:
-        if event.workload_id is not None and event.workload_id not in labels:
-            try:
-                labels[event.workload_id] = tx.workloads.get(event.workload_id).label
-            except NotFound:
-                labels[event.workload_id] = None
+    releases = tx.releases.some({line.release_id for line in lines if line.release_id})
+    workloads = tx.workloads.some({line.workload_id for line in lines if line.workload_id})
     return [
         wire.Event(
-            id=event.id,
-            at=event.at,
-            kind=event.kind,
-            text=event.text,
-            by=event.by,
-            workload=labels.get(event.workload_id) if event.workload_id else None,
-            workload_id=event.workload_id,
-            machine=label(machines, event.machine_id),
-            release=releases[event.release_id].name if event.release_id in releases else None,
+            id=line.id,
+            at=line.at,
+            kind=line.kind,
+            text=line.text,
+            by=line.by,
+            workload=workloads[line.workload_id].label if line.workload_id in workloads else None,
+            workload_id=line.workload_id,
+            machine=label(machines, line.machine_id),
+            release=releases[line.release_id].name if line.release_id in releases else None,
         )
-        for event in events
+        for line in lines
     ]
 
 

@@ -1,0 +1,78 @@
+"""No use case reads a table whole that grows with the years."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+
+from tests.dispatcher.lab import Lab, machine
+
+GROWING = ("releases", "assets", "workloads", "attempts", "reports", "outbox", "events")
+#: Not whole either: the few open attempts and the newest reports, by an index; any one row.
+ALLOWED = {
+    "SCAN reports USING INDEX ix_reports_received_at",
+    "SCAN attempts USING INDEX uq_attempts_open_machine",
+    "SCAN releases USING COVERING INDEX sqlite_autoindex_releases_1",
+}
+
+
+@contextmanager
+def recorded() -> Iterator[dict[str, Any]]:
+    """Every statement that any engine executes meanwhile, with its parameters."""
+    said: dict[str, Any] = {}
+
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        said[statement] = parameters
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", note)
+    try:
+        yield said
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", note)
+
+
+def play(lab: Lab) -> None:
+    """Everything that machines, time and people who look make happen."""
+    ids = lab.load("a.efi", "b.efi", "c.efi")
+    epyc, other = machine(lab, 1, name="epyc", mac="aa:00:00:00:00:01"), machine(lab, 2)
+    for _ in range(2):
+        epyc.download()
+        epyc.boot()
+        lab.overview.status()
+        epyc.report()
+        lab.overseer.look()
+    other.download()
+    lab.later(600)
+    other.boot()
+    other.report()
+    epyc.download()
+    other.download()
+    lab.settle_outbox()
+    lab.later(30)
+    lab.overview.counts()
+    lab.overview.status()
+    lab.overview.workload(ids[0])
+    lab.overview.machines()
+    lab.overview.reports()
+    lab.overview.events(0)
+    lab.operator.retry(ids[0], on=None, by="alice")
+    lab.operator.cancel(ids[0], by="alice")
+
+
+def test_no_use_case_reads_whole_tables(lab: Lab) -> None:
+    with recorded() as said:
+        play(lab)
+    scans = set()
+    with sqlite3.connect(lab.url.removeprefix("sqlite:///")) as connection:
+        for statement, parameters in said.items():
+            if not statement.startswith(("SELECT", "UPDATE", "DELETE")):
+                continue
+            for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters):
+                plan = row[3]
+                if plan.startswith(tuple(f"SCAN {table}" for table in GROWING)):
+                    scans.add((plan, statement))
+    connection.close()
+    assert len(said) > 40
+    assert [scan for scan in scans if scan[0] not in ALLOWED] == []
