@@ -169,13 +169,22 @@ class Outbox:
         rows = self._connection.execute(query.order_by(outbox.c.next_at.desc())).mappings()
         return list({row["report_to"]: OutboxEntry(**row) for row in rows}.values())
 
-    def release_held(self, now: datetime, report_to: str | None) -> int:
-        """Make held deliveries due at once, all or those to one repository; returns how many."""
+    def release_held(self, now: datetime, *, ambiguous_at: datetime, report_to: str | None) -> int:
+        """Make held deliveries due at once, all or those to one repository; returns how many.
+
+        Those that are looked for first are due at ``ambiguous_at``.
+        """
         held = outbox.c.state == Delivery.HELD
         if report_to is not None:
             held &= outbox.c.report_to == report_to
-        values = {"state": Delivery.PENDING, "next_at": now, "tries": 0}
-        return self._connection.execute(sa.update(outbox).where(held).values(**values)).rowcount
+        moment = schema.Moment()
+        due = sa.case(
+            (outbox.c.posting_at.is_(None), sa.literal(now, moment)),
+            else_=sa.literal(ambiguous_at, moment),
+        )
+        released = sa.update(outbox).where(held)
+        released = released.values(state=Delivery.PENDING, next_at=due, tries=0)
+        return self._connection.execute(released).rowcount
 
 
 class UnclaimedBodies:
