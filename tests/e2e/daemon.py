@@ -2,9 +2,11 @@
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -15,7 +17,10 @@ BIN = Path(sys.executable).parent
 
 
 class RunningDaemon:
-    """One dispatchd. ``settings`` is TOML that is added to the paths and the listening address."""
+    """One dispatchd. ``settings`` is TOML that is added to the paths and the listening address.
+
+    ``inherited``: listening sockets that it is handed as systemd does, and that outlive it.
+    """
 
     def __init__(
         self,
@@ -26,15 +31,18 @@ class RunningDaemon:
         environ: dict[str, str] | None = None,
         programs: Path = BIN,
         prefix: tuple[str, ...] = (),
-        pass_fds: tuple[int, ...] = (),
+        inherited: Sequence[socket.socket] = (),
     ) -> None:
         self.directory = directory
         self.socket = directory / "control.sock"
         self._programs = programs
         self._prefix = prefix
-        self._pass_fds = pass_fds
+        self._pass_fds = [listener.fileno() for listener in inherited]
         self._environ = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "HOME": str(directory)}
         self._environ |= environ or {}
+        if inherited:
+            self._environ["LISTEN_FDS"] = str(len(inherited))
+            self._prefix = (*prefix, *_handing_over(self._pass_fds))
         self._process: subprocess.Popen[str] | None = None
         self.log: list[str] = []
         directory.mkdir(parents=True, exist_ok=True)
@@ -59,6 +67,12 @@ class RunningDaemon:
 
     def start(self) -> None:
         """Start it, and wait until it serves. ``log`` begins anew."""
+        self.spawn()
+        eventually(lambda: self.is_up() or self._has_ended(), within=20)
+        assert not self._has_ended(), "\n".join(self.log)
+
+    def spawn(self, environ: Mapping[str, str] | None = None) -> None:
+        """Start it and do not wait, with more in its environment."""
         self.log = []
         self._process = subprocess.Popen(
             [
@@ -69,12 +83,10 @@ class RunningDaemon:
             ],
             stderr=subprocess.PIPE,
             text=True,
-            env=self._environ,
+            env={**self._environ, **(environ or {})},
             pass_fds=self._pass_fds,
         )
         threading.Thread(target=self._read, args=[self._process], daemon=True).start()
-        eventually(lambda: self._is_up() or self._has_ended(), within=20)
-        assert not self._has_ended(), "\n".join(self.log)
 
     def stop(self) -> int:
         """Stop it as systemd does; its exit status."""
@@ -87,6 +99,14 @@ class RunningDaemon:
         assert self._process is not None
         self._process.kill()
         self._process.wait(60)
+
+    def ended(self, within: float) -> int | None:
+        """Its exit status once it has ended; None where it lives for ``within`` seconds more."""
+        assert self._process is not None
+        try:
+            return self._process.wait(within)
+        except subprocess.TimeoutExpired:
+            return None
 
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal."""
@@ -118,7 +138,8 @@ class RunningDaemon:
     def states(self) -> list[str]:
         return [workload["state"] for workload in self.status()["workloads"]]
 
-    def _is_up(self) -> bool:
+    def is_up(self) -> bool:
+        """Whether it serves."""
         return any("queue:" in line for line in self.log) and self.socket.exists()
 
     def _has_ended(self) -> bool:
@@ -129,3 +150,9 @@ class RunningDaemon:
         for line in process.stderr:
             self.log.append(line.rstrip("\n"))
         process.stderr.close()
+
+
+def _handing_over(descriptors: list[int]) -> tuple[str, ...]:
+    """What starts a program with these as 3, 4 and so on; bash's own pid is its after exec."""
+    moves = " ".join(f"{place}<&{one}" for place, one in enumerate(descriptors, start=3))
+    return ("bash", "-c", f'export LISTEN_PID=$$; exec "$@" {moves}', "bash")

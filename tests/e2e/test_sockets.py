@@ -16,9 +16,6 @@ from tests.e2e.daemon import RunningDaemon
 from tests.e2e.test_wire import QUIET, ask, load
 from tests.eventually import eventually
 
-#: bash can duplicate any descriptor; its own pid is the daemon's after exec.
-HAND_OVER = 'export LISTEN_PID=$$; exec "$@" 3<&{} 4<&{}'
-
 
 @dataclass(frozen=True)
 class Activated:
@@ -36,7 +33,7 @@ def activated(tmp_path: Path) -> Iterator[Callable[..., Activated]]:
     opened: list[socket.socket] = []
     daemons: list[RunningDaemon] = []
 
-    def activate(names: str, **environ: str) -> Activated:
+    def activate(names: str) -> Activated:
         boot = socket.create_server(("127.0.0.1", 0), backlog=64)
         control = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         directory = tmp_path / "dispatchd"
@@ -49,9 +46,8 @@ def activated(tmp_path: Path) -> Iterator[Callable[..., Activated]]:
             # Nobody could bind this: that it is not tried is part of what is tested.
             listen="192.0.2.1:1",
             settings=QUIET,
-            environ={"LISTEN_FDS": "2", "LISTEN_FDNAMES": names, **environ},
-            prefix=("bash", "-c", HAND_OVER.format(boot.fileno(), control.fileno()), "bash"),
-            pass_fds=(boot.fileno(), control.fileno()),
+            environ={"LISTEN_FDNAMES": names},
+            inherited=(boot, control),
         )
         daemons.append(daemon)
         return Activated(daemon=daemon, boot=boot, control=control)

@@ -45,6 +45,11 @@ class Faults:
                     return fault
         return None
 
+    def clear(self) -> None:
+        """All is well again."""
+        with self._lock:
+            self._script.clear()
+
     @property
     def left(self) -> int:
         """How many faults have not happened yet."""

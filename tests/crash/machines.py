@@ -1,0 +1,135 @@
+"""Machines that live through crashes: firmware and beacon as threads that speak real HTTP."""
+
+import hashlib
+import http.client
+import json
+import random
+import threading
+from collections.abc import Collection
+from contextlib import closing
+from dataclasses import dataclass, field
+
+from tests.crash.ledger import Ledger
+
+#: Seconds that a machine waits for an answer: a restart takes a few.
+PATIENCE = 20.0
+#: A text that GitHub does not take in one piece.
+LONG = "one more line of the log\n" * 4000
+
+
+@dataclass(kw_only=True)
+class Machine:
+    """One machine. ``name`` is its part of the path, or empty: then its address must do.
+
+    ``workloads``: the digests that are workloads; everything else that boots is a program of ours.
+    """
+
+    label: str
+    name: str
+    address: str
+    port: int
+    workloads: Collection[str]
+    ledger: Ledger
+    stopping: threading.Event
+    chance: random.Random
+    reports: int = 0
+    path: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.path = f"/dispatch/{self.name}" if self.name else "/dispatch"
+
+    def live(self) -> None:
+        """Power on again and again, whatever happens on the way."""
+        while not self.stopping.is_set():
+            try:
+                digest = self._boot()
+                if digest in self.workloads:
+                    self._run()
+            except (OSError, http.client.HTTPException):
+                self.ledger.count("connections cut")
+            self.stopping.wait(self.chance.uniform(0.0, 0.2))
+
+    def _boot(self) -> str:
+        """HEAD, and the bytes that it announced; their digest, or empty where there are none."""
+        with closing(self._connect()) as firmware:
+            firmware.request("HEAD", self.path)
+            announced = firmware.getresponse()
+            announced.read()
+        self.ledger.count("HEAD")
+        etag, size = announced.getheader("ETag", ""), int(announced.getheader("Content-Length", 0))
+        if announced.status != 200 or self.chance.random() < 0.05:
+            return ""
+        # A large body is cut now and then, as by a machine that is switched off.
+        vanishes_at = self.chance.randrange(size) if self.chance.random() < 0.05 else None
+        body = self._download(etag, vanishes_at)
+        if body is None:
+            return ""
+        digest = hashlib.sha256(body).hexdigest()
+        if (f'"{digest}"', len(body)) != (etag, size):
+            self.ledger.blame(f"{self.label} was promised {etag} and got {digest}")
+        return digest
+
+    def _download(self, etag: str, vanishes_at: int | None) -> bytes | None:
+        """The body, resumed where a crash cuts it; None where it cannot be had any more."""
+        body = b""
+        for _ in range(5):
+            headers = {"Range": f"bytes={len(body)}-", "If-Match": etag} if body else {}
+            try:
+                with closing(self._connect()) as firmware:
+                    firmware.request("GET", self.path, headers=headers)
+                    answer = firmware.getresponse()
+                    self.ledger.count("GET")
+                    if answer.status not in (200, 206):
+                        return None
+                    self._compare(etag, answer)
+                    while chunk := answer.read(65536):
+                        body += chunk
+                        if vanishes_at is not None and len(body) > vanishes_at:
+                            return None
+                    return body
+            except (OSError, http.client.HTTPException):
+                self.ledger.count("downloads cut")
+        return None
+
+    def _compare(self, etag: str, answer: http.client.HTTPResponse) -> None:
+        """Whatever a HEAD announced is what the GET after it gives, a crash between them or not."""
+        is_workload = etag.strip('"') in self.workloads
+        if is_workload and answer.getheader("ETag") != etag:
+            self.ledger.blame(
+                f"{self.label} was promised {etag} and offered {answer.getheader('ETag')}"
+            )
+
+    def _run(self) -> None:
+        """What a workload does: `beacon boot`, some reports, or neither."""
+        if self.chance.random() < 0.1:
+            return
+        if self.chance.random() < 0.9:
+            self._speak("POST", b"")
+        for _ in range(self.chance.randint(1, 2)):
+            self.reports += 1
+            title = f"{self.label}: result {self.reports}"
+            body = LONG if self.chance.random() < 0.05 else f"Seen by {self.label}."
+            report = {"title": title, "body": body, "labels": ["proc-7003"], "milestone": "c3.0"}
+            content = json.dumps(report).encode()
+            status = self._speak("PUT", content)
+            self.ledger.report(title, status)
+            # The predecessor of a restart may have kept it: the same content counts once.
+            while status in (None, 503) and self.chance.random() < 0.5:
+                status = self._speak("PUT", content)
+                self.ledger.report(title, status)
+
+    def _speak(self, method: str, body: bytes) -> int | None:
+        """The beacon's status, or None where nobody knows what became of it."""
+        try:
+            with closing(self._connect()) as beacon:
+                beacon.request(method, self.path, body)
+                answer = beacon.getresponse()
+                answer.read()
+                return answer.status
+        except (OSError, http.client.HTTPException):
+            return None
+
+    def _connect(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection(
+            "127.0.0.1", self.port, timeout=PATIENCE, source_address=(self.address, 0)
+        )
