@@ -2,6 +2,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
+ROUNDS ?= 5
 SOURCES := dispatchd dispatchctl migrations tests bench
 
 help: ## This list.
@@ -34,6 +35,10 @@ test: lint ## Everything. As root on Debian it installs the programs that it nee
 	$(BIN)/python -m pytest -n auto --hypothesis-profile=thorough -m 'not firmware'
 	$(BIN)/python -m pytest -m firmware
 
+bench: venv ## dispatchd beside nginx, in minutes; writes docs/performance.md. ROUNDS=1: a quick look.
+	packaging/requirements.sh bench
+	$(BIN)/python -m bench --rounds $(ROUNDS)
+
 wheel: venv ## The wheel, in dist/.
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist .
 
@@ -44,4 +49,4 @@ deb: venv ## The Debian package, in dist/.
 clean: ## Remove what was made.
 	rm -rf $(VENV) dist build .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
-.PHONY: help venv demo lint check test wheel deb clean
+.PHONY: help venv demo lint check test bench wheel deb clean

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Makes sure of the Debian packages that the environment (venv), our own package (deb) or the tests
-# (test) need. As root they are installed; else what is missing is named. With CI=true missing is a
-# failure.
+# Makes sure of the Debian packages that the environment (venv), our own package (deb), the bench
+# (bench) or the tests (test) need. As root they are installed; else what is missing is named. With
+# CI=true missing is a failure.
 set -euo pipefail
 
 case "${1:-}" in
 venv) packages=(python3-venv) ;;
+bench) packages=(nginx-light) ;;
 deb) packages=(debhelper dpkg-dev python3-venv scdoc) ;;
 test) packages=(
 	avahi-daemon avahi-utils binutils busybox-static clang cpio dbus debhelper debootstrap dpkg-dev
@@ -13,7 +14,7 @@ test) packages=(
 	systemd-container xz-utils
 ) ;;
 *)
-	echo "usage: $0 venv|deb|test" >&2
+	echo "usage: $0 venv|bench|deb|test" >&2
 	exit 2
 	;;
 esac

@@ -12,7 +12,8 @@ class Fault:
     """``status`` with ``headers`` and ``body`` is answered, after the request was carried out where
     ``commit`` is set. ``reset`` breaks the connection instead. Without either the good answer goes
     out, damaged: its headers changed by ``headers``, its body cut after ``truncate`` bytes,
-    ``corrupt``, or held back until ``hold`` is set (the first byte goes out before that).
+    ``corrupt``, held back until ``hold`` is set (the first byte goes out before that), or no faster
+    than ``rate`` bytes a second.
     """
 
     status: int | None = None
@@ -23,6 +24,7 @@ class Fault:
     truncate: int | None = None
     corrupt: bool = False
     hold: threading.Event | None = None
+    rate: float | None = None
 
 
 class Faults:
@@ -176,6 +178,11 @@ def wrong_bytes() -> Fault:
 def slow(until: threading.Event) -> Fault:
     """One byte of the body, and the rest not before ``until`` is set."""
     return Fault(hold=until)
+
+
+def throttled(rate: float) -> Fault:
+    """The body takes its time: so many bytes a second."""
+    return Fault(rate=rate)
 
 
 def expired_signature() -> Fault:

@@ -209,7 +209,7 @@ def _handler(answer: Answer) -> type[BaseHTTPRequestHandler]:
             for name, value in headers.items():
                 self.send_header(name, value)
             self.end_headers()
-            sent = 0
+            sent, begun = 0, time.monotonic()
             for piece in reply.pieces():
                 data = bytes(one ^ 0xFF for one in piece) if damage.corrupt else piece
                 if damage.truncate is not None and sent + len(data) > damage.truncate:
@@ -222,6 +222,8 @@ def _handler(answer: Answer) -> type[BaseHTTPRequestHandler]:
                     self._wait(damage.hold)
                 self.wfile.write(data)
                 sent += len(piece)
+                if damage.rate is not None:
+                    time.sleep(max(begun + sent / damage.rate - time.monotonic(), 0))
 
         def _wait(self, until: threading.Event) -> None:
             assert isinstance(self.server, _Server)
