@@ -3,18 +3,23 @@
 import http.client
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 from urllib.parse import quote
 
 import msgspec
 
+from dispatchctl.access import remedy
 from dispatchd import wire
 
 T = TypeVar("T", bound=msgspec.Struct)
 SYSTEM_SOCKET = Path("/run/dispatchd/control.sock")
 #: Seconds to wait for an answer: loading copies a directory's files before it answers.
 TIMEOUT = 600.0
+#: Bytes of a download read at a time.
+CHUNK = 1024 * 1024
 
 
 class Failure(Exception):
@@ -72,16 +77,37 @@ class Client:
 
     def fetch(self, method: str, path: str, body: msgspec.Struct | None = None) -> bytes:
         """The answer's JSON as it came."""
+        with self._answer(method, path, body) as answer:
+            return answer.read()
+
+    def download(self, path: str, file: BinaryIO) -> None:
+        """Write the answer's bytes to a file, all of them."""
+        with self._answer("GET", path, None) as answer:
+            announced = answer.length
+            while chunk := answer.read(CHUNK):
+                try:
+                    file.write(chunk)
+                except OSError as error:
+                    raise Failure(f"cannot write {file.name}: {error.strerror}") from error
+            if file.tell() != announced:
+                raise http.client.IncompleteRead(b"", announced)
+
+    @contextmanager
+    def _answer(
+        self, method: str, path: str, body: msgspec.Struct | None
+    ) -> Iterator[http.client.HTTPResponse]:
+        """The answer, to be read meanwhile."""
         content = None if body is None else msgspec.json.encode(body)
         connection = _Connection(self.path)
         try:
             connection.request(method, path, content, {"Content-Type": "application/json"})
             answer = connection.getresponse()
-            data = answer.read()
+            if answer.status >= 400:
+                raise Rejected(_problem(answer.read(), answer.status))
+            yield answer
         except PermissionError as error:
             raise Unreachable(
-                f"cannot reach dispatchd at {self.path}: {error.strerror}",
-                hint="sudo adduser $USER dispatch, and log in again",
+                f"cannot reach dispatchd at {self.path}: {error.strerror}", hint=remedy()
             ) from error
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
@@ -91,9 +117,6 @@ class Client:
             ) from error
         finally:
             connection.close()
-        if answer.status >= 400:
-            raise Rejected(_problem(data, answer.status))
-        return data
 
 
 def find_socket(named: str | None) -> Path:

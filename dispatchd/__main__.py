@@ -1,6 +1,7 @@
 """The command `dispatchd`: read the settings, serve, and say in one line why not."""
 
 import argparse
+import getpass
 import logging
 import os
 import sys
@@ -9,7 +10,9 @@ from pathlib import Path
 from dispatchd import crashpoints, settings, units
 from dispatchd.daemon import VERSION, Daemon
 from dispatchd.errors import ConfigError, DispatchError
+from dispatchd.services.clock import SystemClock
 from dispatchd.services.journal import configure
+from dispatchd.services.restore import restore
 
 #: sysexits.h: EX_CONFIG. systemd does not restart on it.
 EX_CONFIG = 78
@@ -32,22 +35,36 @@ def main() -> None:
         help="print a file for systemd, with the path of this program, and exit: "
         f"{', '.join(units.names())}",
     )
+    parser.add_argument(
+        "--restore",
+        type=Path,
+        metavar="FILE",
+        help="put a copy that `dispatchctl backup` made in the database's place, and exit",
+    )
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="with --restore: also where the database holds something; it is kept beside",
+    )
     parser.add_argument("--version", action="version", version=f"dispatchd {VERSION}")
     arguments = parser.parse_args()
     configure(os.environ, sys.stderr)
     crashpoints.arm(os.environ)
-    sys.exit(_run(arguments.config, arguments.print_unit))
+    sys.exit(_run(arguments))
 
 
-def _run(config: Path | None, unit: str | None) -> int:
+def _run(arguments: argparse.Namespace) -> int:
     log = logging.getLogger("dispatchd")
     try:
-        if unit:
-            sys.stdout.write(units.unit(unit, Path(sys.argv[0]).absolute()))
+        if arguments.print_unit:
+            sys.stdout.write(units.unit(arguments.print_unit, Path(sys.argv[0]).absolute()))
             return 0
-        with Daemon(
-            settings.load(config, os.environ, is_root=os.geteuid() == 0), os.environ
-        ) as daemon:
+        told = settings.load(arguments.config, os.environ, is_root=os.geteuid() == 0)
+        if arguments.restore:
+            by = os.environ.get("SUDO_USER") or getpass.getuser()
+            restore(arguments.restore, told, SystemClock(), force=arguments.force, by=by)
+            return 0
+        with Daemon(told, os.environ) as daemon:
             return daemon.serve()
     except DispatchError as error:
         log.error("%s%s", error, f" ({error.hint})" if error.hint else "")

@@ -20,6 +20,7 @@ from dispatchd.faces.inherited import inherit
 from dispatchd.faces.loop import Loop
 from dispatchd.faces.sockets import listen_tcp, listen_unix
 from dispatchd.services import journal
+from dispatchd.services.backup import Backups
 from dispatchd.services.cache import Cache
 from dispatchd.services.catalog import Catalog
 from dispatchd.services.clock import SystemClock
@@ -145,7 +146,11 @@ class Daemon:
         settings = self._settings
         self._stack.callback(self._systemd.close)
         self._stack.enter_context(locked(settings.state_dir))
-        self._store = Store(settings.database, listeners=[journal.tell, lambda _: self._news.set()])
+        self._store = Store(
+            settings.database,
+            listeners=[journal.tell, lambda _: self._news.set()],
+            on_progress=self._systemd.wait_longer,
+        )
         self._stack.callback(self._store.close)
         inherited = inherit(self._environ)
         enter = self._stack.enter_context
@@ -240,6 +245,7 @@ class Daemon:
             catalog=self._catalog,
             storeroom=self._storeroom,
             log_in=self._log_in,
+            backups=Backups(store, clock, settings.state_dir),
         )
 
     def _policy(self) -> Policy:

@@ -416,5 +416,12 @@ class TokenAnswer(Struct, frozen=True, kw_only=True):
     warning: str | None = None
 
 
+class BackupAnswer(Struct, frozen=True, kw_only=True):
+    """What `dispatchctl backup` prints; ``GET /v1/backup`` itself answers the database's bytes."""
+
+    file: str
+    size: int
+
+
 class Empty(Struct, frozen=True, kw_only=True):
     """An answer with nothing to say."""

@@ -34,6 +34,8 @@ class Kind(StrEnum):
 
     STARTED = "started", "cafbbf0395854614b0ecb318459db8c9"
     STOPPED = "stopped", "7356ef04aaf14e0eb036cc2d82d68156"
+    BACKED_UP = "backed-up", "d9084d6a629b4147b9b50ab24b763bd2"
+    RESTORED = "restored", "e343097d6b304b448b5acf9761af51cc"
 
     LOADED = "loaded", "8cd4bac49af34a8fa60ba94877bd32e6"
     UNLOADED = "unloaded", "2b5e3ff26c0142468f74c10834f3c84b"

@@ -1,6 +1,7 @@
 """The control socket: HTTP and JSON, the whole API on one screen (see ``_routes``)."""
 
 import logging
+import os
 import pwd
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ import msgspec
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from dispatchd import errors, wire
+from dispatchd.faces.channel import Transfer
+from dispatchd.services.backup import Backups
 from dispatchd.services.dispatcher.operator import Operator
 from dispatchd.services.dispatcher.overview import Overview
 from dispatchd.services.storeroom import Storeroom
@@ -48,6 +51,7 @@ class ControlFace:
     catalog: Catalog
     storeroom: Storeroom
     log_in: Callable[[str], wire.TokenAnswer]
+    backups: Backups
 
     def application(self) -> "WSGIApplication":
         """The WSGI application."""
@@ -87,6 +91,7 @@ class ControlFace:
             "/v1/cache": {"GET": lambda: _json(self.storeroom.report())},
             "/v1/cache/prune": {"POST": lambda: _json(self.storeroom.prune(by=_by()))},
             "/v1/cache/verify": {"POST": lambda: _json(self.storeroom.verify(by=_by()))},
+            "/v1/backup": {"GET": self._back_up},
             "/v1/token": {"PUT": lambda: _json(self.log_in(_read(wire.TokenRequest).token))},
         }
 
@@ -130,6 +135,15 @@ class ControlFace:
     def _claim(self, report_id: str) -> flask.Response:
         workload_id = _read(wire.ClaimRequest).workload_id
         return _json(self.overview.report(self.operator.claim(report_id, workload_id, by=_by())))
+
+    def _back_up(self) -> flask.Response:
+        copy = self.backups.make(by=_by())
+        size = os.fstat(copy.fileno()).st_size
+        response = flask.Response(content_type="application/vnd.sqlite3")
+        response.headers["Content-Length"] = str(size)
+        response.direct_passthrough = True
+        response.response = Transfer(copy, offset=0, length=size)
+        return response
 
     def _deliver_again(self, report_id: str) -> flask.Response:
         self.operator.deliver_again(report_id, by=_by())

@@ -160,7 +160,7 @@ class Filing:
         if number > len(comments):
             self._commented(parcel, entry.comments, last=True)
             return True
-        if entry.posting_at is None or not self._is_there(parcel, number):
+        if not self._is_there(parcel, number):
             if entry.posting_at is not None and self._looks_again_later(parcel):
                 return False
             self._intend(parcel, warning=entry.warning)

@@ -26,7 +26,7 @@ from dispatchd.errors import (
     Unavailable,
 )
 from dispatchd.services.clock import Clock
-from dispatchd.services.filing import Filing, Tracker
+from dispatchd.services.filing import BETWEEN_LOOKS, Filing, Tracker
 from dispatchd.services.github import Token
 from dispatchd.services.parcel import Parcel, pack
 from dispatchd.store.store import Store
@@ -39,6 +39,8 @@ LOOK = 30.0
 FIRST_PAUSE, LONGEST_PAUSE = 5.0, 300.0
 #: The same for what is held until a person acts.
 FIRST_PROBE, LONGEST_PROBE = 60.0, 600.0
+#: Tries of a comment that is not permitted: the issue may be locked, or deleted.
+COMMENT_TRIES = 3
 #: A limit that GitHub repeats is waited for twice as long each time, up to this much longer.
 LONGEST_EXTRA = timedelta(hours=1)
 #: A report that made us fail in a way nobody foresaw is left alone this long.
@@ -83,8 +85,11 @@ class Outbox:
 
     def release_held(self, report_to: str | None = None) -> int:
         """Try what is held again now, all of it or one repository's; returns how many."""
+        now = self._clock.now()
         with self._store.writing() as tx:
-            count = tx.outbox.release_held(self._clock.now(), report_to)
+            count = tx.outbox.release_held(
+                now, ambiguous_at=now + BETWEEN_LOOKS, report_to=report_to
+            )
         self._wake.set()
         return count
 
@@ -148,9 +153,7 @@ class Outbox:
             passed = self._filing.advance(parcel)
         except Unavailable as error:
             self._put_off(parcel, error)
-        except (Forbidden, Gone) as error:
-            self._stop_commenting(parcel, error) if entry.issue else self._hold(parcel, error)
-        except Unauthorized as error:
+        except (Unauthorized, Gone) as error:
             self._hold(parcel, error)
         except Refused as error:
             self._stop_commenting(parcel, error) if entry.issue else self._mend(parcel, error)
@@ -177,6 +180,10 @@ class Outbox:
     def _hold(self, parcel: Parcel, error: Refused) -> None:
         """It does not leave until a person acts. What would meet the same is not even tried."""
         now = self._clock.now()
+        of_one = isinstance(error, Forbidden) or (parcel.entry.issue and isinstance(error, Gone))
+        if of_one and parcel.entry.issue and parcel.entry.tries >= COMMENT_TRIES:
+            self._stop_commenting(parcel, error)
+            return
         pause = _doubled(FIRST_PROBE, parcel.entry.tries, LONGEST_PROBE)
         with self._store.writing() as tx:
             entry = tx.outbox.get(parcel.entry.report_id)
@@ -190,7 +197,7 @@ class Outbox:
                 limited=False,
                 **trouble,
             )
-            if not isinstance(error, Forbidden):
+            if not of_one:
                 # A token that is none is none everywhere; a repository is gone for itself alone.
                 of = None if isinstance(error, Unauthorized) else entry.report_to
                 tx.outbox.hold_rest(now, trouble["error"], report_to=of)

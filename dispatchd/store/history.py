@@ -58,9 +58,10 @@ class Events:
         return [Line(**row) for row in self._connection.execute(query).mappings()]
 
     def latest(self, *kinds: Kind) -> Line | None:
-        """The newest event of these kinds."""
-        words = [kind.value for kind in kinds]
-        query = sa.select(events).where(events.c.kind.in_(words)).order_by(events.c.id.desc())
+        """The newest event, of these kinds if there are any."""
+        query = sa.select(events).order_by(events.c.id.desc())
+        if kinds:
+            query = query.where(events.c.kind.in_([kind.value for kind in kinds]))
         row = self._connection.execute(query.limit(1)).mappings().first()
         return None if row is None else Line(**row)
 

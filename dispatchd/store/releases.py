@@ -88,6 +88,12 @@ class Assets:
         wanted = (assets.c.arrival == Arrival.ARRIVING) & assets.c.id.in_(needed)
         return [Asset(**row) for row in self._select(wanted)]
 
+    def check_again(self) -> None:
+        """Have the bytes that workloads need looked for in the cache, and fetched if not there."""
+        needed = sa.select(schema.workloads.c.asset_id).where(is_needed())
+        whole = (assets.c.arrival == Arrival.WHOLE) & assets.c.id.in_(needed)
+        self._connection.execute(sa.update(assets).where(whole).values(arrival=Arrival.ARRIVING))
+
     def insert(self, **values: Any) -> int:
         return insert(self._connection, assets, **values)
 

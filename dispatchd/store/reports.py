@@ -148,6 +148,14 @@ class Outbox:
             )
         )
 
+    def look_first(self) -> int:
+        """Have every report that is not filed looked for before it is posted, from when it came;
+        returns how many."""
+        came = sa.select(reports.c.received_at).where(reports.c.id == outbox.c.report_id)
+        since = sa.func.coalesce(outbox.c.posting_at, came.scalar_subquery())
+        unfiled = sa.update(outbox).where(outbox.c.state != Delivery.FILED)
+        return self._connection.execute(unfiled.values(posting_at=since, looks=0)).rowcount
+
     def to_probe(self, now: datetime) -> list[OutboxEntry]:
         """One held delivery of each repository of which none was tried lately."""
         held = outbox.c.state == Delivery.HELD
@@ -161,13 +169,22 @@ class Outbox:
         rows = self._connection.execute(query.order_by(outbox.c.next_at.desc())).mappings()
         return list({row["report_to"]: OutboxEntry(**row) for row in rows}.values())
 
-    def release_held(self, now: datetime, report_to: str | None) -> int:
-        """Make held deliveries due at once, all or those to one repository; returns how many."""
+    def release_held(self, now: datetime, *, ambiguous_at: datetime, report_to: str | None) -> int:
+        """Make held deliveries due at once, all or those to one repository; returns how many.
+
+        Those that are looked for first are due at ``ambiguous_at``.
+        """
         held = outbox.c.state == Delivery.HELD
         if report_to is not None:
             held &= outbox.c.report_to == report_to
-        values = {"state": Delivery.PENDING, "next_at": now, "tries": 0}
-        return self._connection.execute(sa.update(outbox).where(held).values(**values)).rowcount
+        moment = schema.Moment()
+        due = sa.case(
+            (outbox.c.posting_at.is_(None), sa.literal(now, moment)),
+            else_=sa.literal(ambiguous_at, moment),
+        )
+        released = sa.update(outbox).where(held)
+        released = released.values(state=Delivery.PENDING, next_at=due, tries=0)
+        return self._connection.execute(released).rowcount
 
 
 class UnclaimedBodies:

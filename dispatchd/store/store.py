@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Unpack
 
 import sqlalchemy as sa
@@ -13,6 +14,7 @@ import sqlalchemy as sa
 from dispatchd.crashpoints import reach
 from dispatchd.domain.event import Event, Kind, Subjects
 from dispatchd.errors import StoreError
+from dispatchd.store.copies import copy
 from dispatchd.store.engine import WRITE, create_engine, translated
 from dispatchd.store.history import Events, Knocks
 from dispatchd.store.machines import Machines, queue_pause, swap_queue
@@ -72,19 +74,30 @@ class Transaction:
 class Store:
     """The database, migrated and open. ``close`` it when done.
 
-    ``listeners`` are told of every event that commits, whoever wrote it.
+    ``listeners`` are told of every event that commits, whoever wrote it. ``on_progress`` is called
+    while a migration goes on.
     """
 
-    def __init__(self, url: str, *, listeners: Sequence[Listener] = ()) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        listeners: Sequence[Listener] = (),
+        on_progress: Callable[[], None] = lambda: None,
+    ) -> None:
         self._listeners = listeners
         self._engine = create_engine(url)
         self._writing = threading.Lock()
         with translated(f"open the database {self._engine.url.database}"):
-            upgrade(self._engine)
+            upgrade(self._engine, on_progress=on_progress)
 
     def close(self) -> None:
         """Close every connection. The last one folds the log into the database."""
         self._engine.dispose()
+
+    def copy(self, target: Path) -> None:
+        """Copy the database, as it is at this moment, into a file of its own."""
+        copy(Path(self._engine.url.database or ""), target)
 
     @contextmanager
     def writing(self, *, wait: float = 10.0) -> Iterator[Transaction]:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVar
 from urllib.parse import urlencode
 
@@ -27,6 +27,8 @@ class Api:
         self.url = url
         #: Characters that an issue's body or a comment may have.
         self.longest_body = LONGEST_BODY
+        #: How long after its POST an issue or a comment appears in listings.
+        self.lag = timedelta()
         #: False: assets come from the API itself, as GitHub reserves to do.
         self.redirects_assets = True
 
@@ -170,6 +172,7 @@ class _Call:
             if state in (one.state, "all")
             and creator in (None, one.user)
             and (since is None or one.updated_at >= since)
+            and self.is_listed(one.created_at)
         ]
         updated = query.get("sort") == "updated"
         listed.sort(key=lambda one: (one.updated_at if updated else one.created_at, one.number))
@@ -226,9 +229,8 @@ class _Call:
         return json_reply(201, shape, {"Location": str(shape["url"])})
 
     def comments(self, issue: Issue) -> Reply:
-        return self.paged(
-            issue.comments, lambda one: self.shapes.comment(self.repository, issue, one)
-        )
+        listed = [one for one in issue.comments if self.is_listed(one.created_at)]
+        return self.paged(listed, lambda one: self.shapes.comment(self.repository, issue, one))
 
     def create_comment(self, issue: Issue) -> Reply:
         refused = self.may_write()
@@ -246,6 +248,9 @@ class _Call:
         return json_reply(201, shape, {"Location": str(shape["url"])})
 
     # --- what they share --------------------------------------------------------------------------
+
+    def is_listed(self, created_at: datetime) -> bool:
+        return not self.api.lag or created_at + self.api.lag <= self.world.now()
 
     def may_write(self) -> Reply | None:
         if self.account is None:

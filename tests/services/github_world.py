@@ -1,6 +1,6 @@
 """A client and the stand-in it talks to, as the tests of the client start them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,6 +20,7 @@ class Lab:
 
     standin: GitHubStandIn
     repository: Repository
+    now: Callable[[], datetime]
     github: GitHub = field(init=False)
     token: Token | None = field(default_factory=lambda: Token(value=SECRET, source="login"))
 
@@ -32,17 +33,17 @@ class Lab:
             proxy=proxy,
             ca_bundle="",
             version="1.0.0",
-            now=lambda: NOW,
+            now=self.now,
             timeout=timeout,
         )
 
 
 @contextmanager
-def running_lab() -> Iterator[Lab]:
+def running_lab(now: Callable[[], datetime] = lambda: NOW) -> Iterator[Lab]:
     """A public repository, a token that may push, and proof afterwards that both spoke properly."""
-    with GitHubStandIn(now=lambda: NOW) as standin:
+    with GitHubStandIn(now=now) as standin:
         standin.token(SECRET)
-        lab = Lab(standin=standin, repository=standin.repository("/".join(REPO)))
+        lab = Lab(standin=standin, repository=standin.repository("/".join(REPO)), now=now)
         lab.github = lab.client()
         with lab.github:
             yield lab

@@ -17,8 +17,6 @@ from tests.journald import PlayedJournal
 
 log = logging.getLogger("dispatchd.tests")
 
-DOCUMENTED = Path(__file__).parents[2] / "docs/journal.md"
-
 
 @pytest.fixture(autouse=True)
 def restored() -> Iterator[None]:
@@ -149,7 +147,8 @@ def test_an_entry_that_is_too_large_for_a_datagram_arrives_whole(journal: Played
 
 
 def test_text_that_utf_8_cannot_hold_is_logged_all_the_same(journal: PlayedJournal) -> None:
-    log.info("cannot read %s", os.fsdecode(b"caf\xe9.efi"))
+    record = logging.makeLogRecord({"msg": "cannot read " + os.fsdecode(b"caf\xe9.efi")})
+    logging.getLogger().handlers[0].emit(record)
     assert journal.entry()["MESSAGE"] == "cannot read caf?.efi"
 
 
@@ -230,10 +229,3 @@ def test_an_event_of_a_transaction_that_failed_is_not_told(tmp_path: Path) -> No
         raise ZeroDivisionError
     assert heard == []
     lab.store.close()
-
-
-def test_every_kind_of_event_has_an_id_of_its_own_and_is_documented() -> None:
-    assert len({kind.message_id for kind in Kind}) == len(Kind)
-    assert all(re.fullmatch(r"[0-9a-f]{32}", kind.message_id) for kind in Kind)
-    told = re.findall(r"^\| `([a-z-]+)` \| `([0-9a-f]+)` \|", DOCUMENTED.read_text(), re.MULTILINE)
-    assert told == [(kind.value, kind.message_id) for kind in Kind]

@@ -8,13 +8,10 @@ import pytest
 
 from dispatchd.domain.issue import marker
 from dispatchd.domain.issue_cut import MOST_PIECES
-from dispatchd.domain.model import Delivery, OutboxEntry
-from dispatchd.services.dispatcher.beacons import Content
+from dispatchd.domain.model import Delivery
 from dispatchd.services.filing import LOOKS
 from dispatchd.services.github import Token
-from dispatchd.services.outbox import Outbox
-from tests.dispatcher.lab import HandClock, PlayedMachine
-from tests.dispatcher.lab import Lab as QueueLab
+from dispatchd.services.outbox import COMMENT_TRIES
 from tests.github_standin.faults import (
     Fault,
     commit_then,
@@ -23,73 +20,19 @@ from tests.github_standin.faults import (
     reset,
     says,
 )
-from tests.services.github_world import SECRET, Lab, running_lab
+from tests.services.github_world import SECRET, running_lab
+from tests.services.outbox_bench import Bench
 
 ISSUES = "/repos/AMDEPYC/sev-certify/issues"
 
 
-class Bench:
-    """A queue with a report on its way, and a GitHub to file it on."""
-
-    def __init__(self, directory: Path, world: Lab) -> None:
-        self.world = world
-        self.queue = QueueLab(directory)
-        self.outbox = self.open()
-        (self.workload_id,) = self.queue.load("host-a.efi")
-        with self.queue.store.writing() as tx:
-            tx.releases.update(1, report_to="AMDEPYC/sev-certify", filing=True)
-        self.machine = PlayedMachine(self.queue, name="epyc-07")
-        self.machine.download()
-
-    def open(self) -> Outbox:
-        """An outbox as after a start of dispatchd."""
-        return Outbox(
-            self.queue.store,
-            self.world.github,
-            self,
-            self.queue.clock,
-            spacing=0,
-            footer=True,
-        )
-
-    def current(self) -> Token | None:
-        return self.world.token
-
-    @property
-    def clock(self) -> HandClock:
-        return self.queue.clock
-
-    def report(self, title: str = "ubuntu 25.10", **more: object) -> None:
-        content = Content(title=title, **more)  # type: ignore[arg-type]
-        self.queue.beacons.report(self.machine.caller, content)
-
-    def deliver(self, *, patience: float = 3600) -> None:
-        """Step until nothing is due any more within the patience, in seconds."""
-        until = self.clock.monotonic() + patience
-        while self.clock.monotonic() < until:
-            if not self.outbox.step():
-                self.clock.advance(10)
-
-    def entries(self) -> list[OutboxEntry]:
-        with self.queue.store.reading() as tx:
-            return [entry for _, entry in tx.reports.latest(100)]
-
-    @property
-    def entry(self) -> OutboxEntry:
-        (entry,) = self.entries()
-        return entry
-
-    @property
-    def issues(self) -> list[str]:
-        return [issue.title for issue in self.world.repository.issues]
-
-
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
-    with running_lab() as world:
-        bench = Bench(tmp_path, world)
+    bench = Bench(tmp_path)
+    with running_lab(now=bench.clock.now) as world:
+        bench.connect(world)
         yield bench
-        bench.queue.store.close()
+    bench.queue.store.close()
 
 
 def test_a_report_becomes_one_issue_with_all_that_it_said(bench: Bench) -> None:
@@ -146,12 +89,12 @@ def test_a_crash_between_the_post_and_its_answer_files_nothing_twice(bench: Benc
     bench.report()
     with bench.queue.store.writing() as tx:
         tx.outbox.swap(bench.entry, posting_at=bench.clock.now())
-    bench.outbox = bench.open()
+    bench.restart()
     for _ in range(LOOKS - 1):
         assert bench.outbox.step()
         assert bench.issues == []
         bench.clock.advance(15)
-        bench.outbox = bench.open()
+        bench.restart()
     bench.deliver(patience=120)
     assert bench.issues == ["ubuntu 25.10"]
 
@@ -163,7 +106,7 @@ def test_an_issue_that_was_made_before_the_crash_is_found(bench: Bench) -> None:
     with bench.queue.store.writing() as tx:
         at = bench.clock.now()
         tx.outbox.swap(filed, state=Delivery.PENDING, url="", issue=0, posting_at=at)
-    bench.outbox = bench.open()
+    bench.restart()
     bench.deliver(patience=60)
     assert bench.issues == ["ubuntu 25.10"]
     assert bench.entry.url == filed.url
@@ -284,7 +227,7 @@ def test_a_series_of_comments_goes_on_where_it_stopped(
         bench.outbox.step()
     bench.world.standin.faults.next("POST", f"{ISSUES}/1/comments", fault)
     bench.outbox.step()
-    bench.outbox = bench.open()
+    bench.restart()
     bench.deliver(patience=120)
     (issue,) = bench.world.repository.issues
     numbers = [re.findall(r"comment=(\d+)", one.body)[0] for one in issue.comments]
@@ -294,9 +237,9 @@ def test_a_series_of_comments_goes_on_where_it_stopped(
 
 def test_an_issue_that_takes_no_comments_is_filed_with_a_warning(bench: Bench) -> None:
     locked = says(403, "Unable to create comment because issue is locked.")
-    bench.world.standin.faults.next("POST", f"{ISSUES}/1/comments", locked)
+    bench.world.standin.faults.next("POST", f"{ISSUES}/1/comments", locked, times=COMMENT_TRIES + 1)
     bench.report(body=long_text())
-    bench.deliver(patience=120)
+    bench.deliver(patience=900)
     assert bench.entry.state is Delivery.FILED
     assert "comments: 0 are there" in bench.entry.warning
     assert "locked" in bench.entry.warning
