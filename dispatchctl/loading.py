@@ -1,13 +1,13 @@
 """`load`, `unload`, `releases`: what is to be run."""
 
 import re
-import threading
 from pathlib import Path
 
 import click
 import msgspec
 
 from dispatchctl import render
+from dispatchctl.arrivals import follow
 from dispatchctl.cli import Session, dispatchctl, pass_session
 from dispatchctl.client import Failure, Misused
 from dispatchd import wire
@@ -103,7 +103,7 @@ def load(
     answer = session.client.send("POST", "/v1/releases", request, wire.LoadAnswer)
     session.show(answer, lambda: _result(answer))
     if not no_wait and not session.as_json:
-        _wait(session, {one.id for one in answer.workloads if one.id is not None})
+        follow(session, {one.id for one in answer.workloads if one.id is not None})
 
 
 def _preview(plan: wire.LoadAnswer) -> str:
@@ -131,31 +131,6 @@ def _result(answer: wire.LoadAnswer) -> str:
         for one in answer.workloads
     ]
     return render.table(rows, ("Change", "Id", "Workload", "Size", "")) if rows else ""
-
-
-def _wait(session: Session, ids: set[int]) -> None:
-    """Say of each asset when its bytes are whole. Ctrl-C leaves the daemon at it."""
-    waiting = set(ids)
-    pause = threading.Event()
-    gone = []
-    try:
-        while waiting:
-            shown = session.client.get("/v1/status", wire.Status).workloads
-            left = {one.id: one for one in shown if one.id in waiting}
-            for one in left.values():
-                if one.bytes == "whole":
-                    click.echo(f"{render.label(one.name, one.pool)}: all bytes are here")
-                elif one.bytes == "gone":
-                    gone.append(one)
-                    click.echo(f"{render.label(one.name, one.pool)}: {one.reason}", err=True)
-            waiting = {one.id for one in left.values() if one.bytes == "arriving"}
-            if waiting:
-                pause.wait(0.5)
-    except KeyboardInterrupt:
-        click.echo(f"dispatchd goes on fetching {len(waiting)} (dispatchctl status)")
-        return
-    if gone:
-        raise Failure(f"{len(gone)} of {len(ids)} workloads cannot be run: their bytes are gone")
 
 
 @dispatchctl.command()

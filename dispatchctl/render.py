@@ -54,13 +54,24 @@ def ago(moment: datetime | None) -> str:
     if moment is None:
         return "-"
     seconds = (datetime.now(UTC) - moment).total_seconds()
-    if seconds < 2:
-        return "now"
+    return "now" if seconds < 2 else lasting(seconds)
+
+
+def lasting(seconds: float) -> str:
+    """A length of time."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 5400:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.0f} h" if seconds < 172_800 else f"{seconds / 86_400:.0f} d"
+
+
+def progress(arrived: int, total: int, rate: float) -> str:
+    """How much of something is here, and how fast the rest comes."""
+    said = f"{100 * arrived // max(total, 1)} %"
+    if rate >= 1:
+        said += f", {size(rate)}/s, {lasting((total - arrived) / rate)} left"
+    return said
 
 
 def clock(moment: datetime | None) -> str:

@@ -75,8 +75,9 @@ def what(workload: wire.StatusWorkload) -> str:
     tries = f"attempt {workload.attempt} of {workload.attempts}"
     if workload.state == "unassigned":
         if workload.bytes != "whole":
-            share = 100 * workload.arrived // max(workload.size, 1)
-            said.append(f"bytes arriving, {share} %")
+            here = render.progress(workload.arrived, workload.size, workload.rate)
+            trouble = f", {workload.trouble}" if workload.trouble else ""
+            said.append(f"bytes arriving, {here}{trouble}")
         if workload.pinned:
             said.append(f"for {workload.pinned}")
         if workload.reason:

@@ -39,8 +39,8 @@ class Arrivals:
                     tx.assets.update(row.id, arrival=Arrival.WHOLE, sha256=digest, reason="")
                     self._drop_repeats(tx, row, digest)
             told = bool(asset.sha256) or flight.path is not None
-            verified = "and verified" if told else "though without a digest to verify them by"
-            text = f"{asset.name}: all {asset.size} bytes are here, {verified}"
+            verified = " and verified" if told else ", without a digest to verify them by"
+            text = f"{asset.name}: all {asset.size} bytes are here{verified}"
             release = tx.releases.get(asset.release_id)
             tx.tell(Kind.BYTES_WHOLE, text, at=self._clock.now(), release=release)
 

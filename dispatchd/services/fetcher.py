@@ -100,7 +100,7 @@ class Fetcher:
 
     def attention(self, waiting: Iterable[Asset]) -> list[str]:
         """What a person should know of these assets, one for each workload that waits for it."""
-        full: dict[str, NoRoom] = {}
+        full: set[str] = set()
         sizes: dict[str, int] = {}
         count = 0
         for asset in waiting:
@@ -109,11 +109,12 @@ class Fetcher:
             if pause is not None and pause.no_room is not None:
                 count += 1
                 sizes[key] = asset.size - self._cache.arrived(key)
-                full[pause.no_room.hint] = pause.no_room
+                full.add(pause.no_room.hint)
         if not full:
             return []
+        who = f"{count} workloads wait" if count > 1 else "1 workload waits"
         wanted = amount(sum(sizes.values()))
-        return [f"cache full: {count} workloads wait for {wanted}: {' or '.join(full)}"]
+        return [f"cache full: {who} for {wanted}: {' or '.join(sorted(full))}"]
 
     def run(self, stopping: threading.Event) -> None:
         """Fetch what is wanted until stopped."""

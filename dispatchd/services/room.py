@@ -63,8 +63,8 @@ class Room:
         self._lock = threading.Lock()
         self._given: dict[str, int] = {}
         half = shutil.disk_usage(cache.directory).total // 2
-        self.max_size = max_size or min(LARGEST, half)
-        self.min_free = min_free
+        self.max_size = int(max_size) or min(LARGEST, half)
+        self.min_free = int(min_free)
 
     @contextmanager
     def given(self, key: str, size: int) -> Iterator[None]:
