@@ -30,7 +30,8 @@ from dispatchd.services.github_refusals import Asked
 
 #: Largest JSON answer that is read: a hundred issues with the longest bodies GitHub takes.
 _LARGEST_ANSWER = 64 << 20
-_CHUNK = 256 << 10
+#: What a break in the middle of it loses.
+_CHUNK = 64 << 10
 #: `requests` limits each read, not the whole: this bounds an answer that drips.
 _LONGEST_ANSWER = 120.0
 #: Those after which method and body may stay the same.

@@ -85,6 +85,9 @@ def find_on_github(
     warnings = [f"still being uploaded: {name}, queued when it is whole" for name in open_assets]
     if not chosen and not open_assets and rested:
         raise Refused(f"cannot load {name}: {_nothing(release, request)}", hint=_remedy(release))
+    unverified = ", ".join(asset.name for asset in chosen if asset.sha256 is None)
+    if unverified:
+        warnings.append(f"no sha256 on GitHub, only the size can be checked: {unverified}")
     login, report_to = None, ""
     if preflight:
         login, report_to = _preflight(github, request, f"{owner}/{repo}", warnings)

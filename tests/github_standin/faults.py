@@ -12,8 +12,8 @@ class Fault:
     """``status`` with ``headers`` and ``body`` is answered, after the request was carried out where
     ``commit`` is set. ``reset`` breaks the connection instead. Without either the good answer goes
     out, damaged: its headers changed by ``headers``, its body cut after ``truncate`` bytes,
-    ``corrupt``, held back until ``hold`` is set (the first byte goes out before that), or no faster
-    than ``rate`` bytes a second.
+    ``corrupt``, held back after ``held_after`` bytes until ``hold`` is set, or no faster than
+    ``rate`` bytes a second.
     """
 
     status: int | None = None
@@ -25,6 +25,7 @@ class Fault:
     corrupt: bool = False
     hold: threading.Event | None = None
     rate: float | None = None
+    held_after: int = 1
 
 
 class Faults:
@@ -175,9 +176,9 @@ def wrong_bytes() -> Fault:
     return Fault(corrupt=True)
 
 
-def slow(until: threading.Event) -> Fault:
-    """One byte of the body, and the rest not before ``until`` is set."""
-    return Fault(hold=until)
+def slow(until: threading.Event, *, after: int = 1) -> Fault:
+    """``after`` bytes of the body, and the rest not before ``until`` is set."""
+    return Fault(hold=until, held_after=after)
 
 
 def throttled(rate: float) -> Fault:

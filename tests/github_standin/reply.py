@@ -38,7 +38,10 @@ class Received:
 
 @dataclass(kw_only=True)
 class Reply:
-    """``body``, or the bytes of ``content`` from ``start`` to ``stop``."""
+    """``body``, or the bytes of ``content`` from ``start`` to ``stop``.
+
+    ``sent`` is how many of them went out.
+    """
 
     status: int
     headers: dict[str, str] = field(default_factory=dict)
@@ -46,6 +49,7 @@ class Reply:
     content: Content | None = None
     start: int = 0
     stop: int = 0
+    sent: int = 0
 
     @property
     def length(self) -> int:

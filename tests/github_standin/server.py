@@ -209,21 +209,28 @@ def _handler(answer: Answer) -> type[BaseHTTPRequestHandler]:
             for name, value in headers.items():
                 self.send_header(name, value)
             self.end_headers()
-            sent, begun = 0, time.monotonic()
+            begun = time.monotonic()
+            stop = reply.length if damage.truncate is None else damage.truncate
             for piece in reply.pieces():
                 data = bytes(one ^ 0xFF for one in piece) if damage.corrupt else piece
-                if damage.truncate is not None and sent + len(data) > damage.truncate:
-                    self.wfile.write(data[: damage.truncate - sent])
-                    self.close_connection = True
+                self._write(reply, data[: stop - reply.sent], damage)
+                if reply.sent >= stop:
+                    self.close_connection = stop < reply.length
                     return
-                if damage.hold is not None and not damage.hold.is_set() and data:
-                    self.wfile.write(data[:1])
-                    data = data[1:]
-                    self._wait(damage.hold)
-                self.wfile.write(data)
-                sent += len(piece)
                 if damage.rate is not None:
-                    time.sleep(max(begun + sent / damage.rate - time.monotonic(), 0))
+                    time.sleep(max(begun + reply.sent / damage.rate - time.monotonic(), 0))
+
+        def _write(self, reply: Reply, data: bytes, damage: Fault) -> None:
+            free = damage.held_after - reply.sent
+            if damage.hold is not None and free < len(data) and not damage.hold.is_set():
+                self._put(reply, data[: max(free, 0)])
+                data = data[max(free, 0) :]
+                self._wait(damage.hold)
+            self._put(reply, data)
+
+        def _put(self, reply: Reply, data: bytes) -> None:
+            self.wfile.write(data)
+            reply.sent += len(data)
 
         def _wait(self, until: threading.Event) -> None:
             assert isinstance(self.server, _Server)

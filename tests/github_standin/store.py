@@ -17,6 +17,12 @@ class AssetStore:
         self._signed: dict[str, Content] = {}
         #: False: it ignores Range, as some content networks do.
         self.ranges = True
+        self._replies: list[Reply] = []
+
+    @property
+    def served(self) -> int:
+        """Bytes of assets that went out, whoever got them."""
+        return sum(reply.sent for reply in self._replies)
 
     def sign(self, asset: Asset) -> str:
         """Return an address of the asset's bytes that holds a secret of its own."""
@@ -29,11 +35,11 @@ class AssetStore:
             return _xml(400, "InvalidArgument: Only one auth mechanism allowed")
         if request.segments[0] == "store":
             content = self._signed.get(request.query.get("sig", ""))
-            return (
-                _xml(403, "AuthenticationFailed")
-                if content is None
-                else self._bytes(request, content)
-            )
+            if content is None:
+                return _xml(403, "AuthenticationFailed")
+            reply = self._bytes(request, content)
+            self._replies.append(reply)
+            return reply
         return self._browser(request)
 
     def _browser(self, request: Received) -> Reply:

@@ -10,55 +10,12 @@ import pytest
 from dispatchd import wire
 from dispatchd.domain.model import Arrival, State
 from dispatchd.errors import BadRequest, Gone, Refused
-from dispatchd.services.cache import Cache
-from dispatchd.services.catalog import Catalog
-from dispatchd.services.fetcher import Fetcher
-from dispatchd.services.room import Room
-from dispatchd.store.store import Store
-from tests.dispatcher.lab import HandClock
 from tests.github_standin.faults import Fault, says
-from tests.services.github_world import NOW, Lab, running_lab
+from tests.services.github_world import NOW, running_lab
+from tests.services.loading_bench import Bench
 
 MARKED = "application/vnd.dispatch+efi"
 LONG_AGO = NOW - timedelta(days=1)
-
-
-class Bench:
-    """A catalog on a real database and cache."""
-
-    def __init__(self, directory: Path, world: Lab) -> None:
-        self.world = world
-        self.clock = HandClock()
-        self.store = Store(f"sqlite:///{directory}/dispatchd.db")
-        self.cache = Cache(directory / "cache")
-        self.catalog = Catalog(self.store, world.github, self.clock, max_tries=2, wake=lambda: None)
-        self.fetcher = Fetcher(
-            self.store,
-            self.cache,
-            Room(self.store, self.cache, self.clock, max_size=1 << 40, min_free=0),
-            world.github,
-            self.clock,
-            at_once=3,
-            refresh=self.catalog.refresh,
-        )
-
-    def load(self, tag: str = "devel", **more: object) -> wire.LoadAnswer:
-        request = wire.LoadRequest(owner="AMDEPYC", repo="sev-certify", tag=tag, **more)  # type: ignore[arg-type]
-        return self.catalog.load(request, by="alice")
-
-    def fetch(self) -> None:
-        for flight in self.fetcher.due():
-            self.fetcher.fetch(flight)
-
-    def arrivals(self) -> list[Arrival]:
-        with self.store.reading() as tx:
-            releases = tx.releases.loaded()
-            assets = [asset for one in releases for asset in tx.assets.of_release(one.id)]
-            return [asset.arrival for asset in assets]
-
-    def states(self) -> list[State]:
-        with self.store.reading() as tx:
-            return [workload.state for workload in tx.workloads.shown()]
 
 
 @pytest.fixture
