@@ -9,6 +9,7 @@ import ipaddress
 import logging
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import BytesIO
@@ -215,9 +216,10 @@ class BootFace:
         assert attempt_id is not None  # noqa: S101 - only assets are sent this way
         reached_end = part.offset + part.length == offer.size
 
-        def first_byte() -> None:
-            self.phases.progress(attempt_id, part.offset)
-            self.observations.put(lambda wait: self.asks.first_byte(attempt_id, caller, wait=wait))
+        # On disk before a byte leaves: killed in between, whose is the beacon that speaks then?
+        self.observations.put(lambda wait: self.asks.first_byte(attempt_id, caller, wait=wait))
+        with suppress(StoreError):
+            self.observations.drain(wait=DATABASE_WAIT)
 
         def progress(sent: int) -> None:
             self.phases.progress(attempt_id, part.offset + sent)
@@ -228,9 +230,7 @@ class BootFace:
             file,
             offset=part.offset,
             length=part.length,
-            on_first_byte=first_byte,
             on_progress=progress,
-            on_end=None,
         )
 
     def _boot(self, caller: Caller) -> tuple[flask.Response, str, int | None]:

@@ -1,11 +1,16 @@
 """A short look at what `python -m tests.crash` does at length: the daemon dies, nothing is lost."""
 
+import http.client
+import signal
 from pathlib import Path
 
 import pytest
 
 from tests.crash.era import Era, points
 from tests.crash.ledger import Ledger
+from tests.e2e.daemon import RunningDaemon
+from tests.e2e.test_wire import QUIET, ask, load
+from tests.eventually import eventually
 
 #: Around the writes that a promise hangs on.
 ENDS = (
@@ -27,7 +32,7 @@ def test_nothing_is_lost_or_doubled_however_the_daemon_dies(tmp_path: Path) -> N
     with Era(tmp_path / "era", seed=20261125, ledger=ledger) as era:
         reached = [era.live(end) for end in ("migration-before-commit", "", *ENDS)]
         era.settle()
-    assert ledger.wrong == []
+    assert not ledger.wrong, "\n".join(ledger.wrong)
     assert any(reached)
     assert ledger.acknowledged
 
@@ -35,3 +40,25 @@ def test_nothing_is_lost_or_doubled_however_the_daemon_dies(tmp_path: Path) -> N
 @pytest.mark.parametrize("end", ENDS)
 def test_the_instants_are_still_named_so(end: str) -> None:
     assert end in points()
+
+
+@pytest.mark.parametrize("instant", ["before-downloading", "after-downloading", "before-whole"])
+def test_who_was_sent_bytes_before_the_crash_is_known_after_it(
+    tmp_path: Path, instant: str
+) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.efi").write_bytes(b"a" * 100_000)
+    daemon = RunningDaemon(tmp_path / "dispatchd", settings=QUIET)
+    daemon.spawn({"DISPATCHD_CRASH_AT": instant})
+    eventually(daemon.is_up)
+    load(daemon, tmp_path)
+    ask(daemon, "HEAD")
+    try:
+        body = ask(daemon, "GET")[1]
+    except (OSError, http.client.HTTPException):
+        body = b""
+    assert daemon.ended(30) == -signal.SIGKILL
+    with daemon:
+        if not body:
+            ask(daemon, "GET")
+        assert ask(daemon, "PUT", body=b'{"title": "it ran"}')[0].status == 200
