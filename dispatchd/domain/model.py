@@ -78,7 +78,10 @@ class Arrival(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Release:
-    """A GitHub release or a directory in the queue. ``name`` is O/R@T, or the directory."""
+    """A GitHub release or a directory in the queue. ``name`` is O/R@T, or the directory.
+
+    ``asked`` is the request that loaded it, as JSON; ``drift`` how GitHub's differs from it now.
+    """
 
     id: int
     source: Source
@@ -96,6 +99,7 @@ class Release:
     unfinished: bool
     drift: str
     report_failures: bool = False
+    asked: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -179,7 +179,8 @@ class Fetcher:
         except (Unauthorized, Unavailable) as error:
             self._put_off(flight, error, wrong=False)
         except Refused as error:
-            self._put_off(flight, error, wrong=True)
+            # Its bytes are wrong: a browser's address leads to those of a release made again.
+            self._look_again(flight, error)
         except DispatchError as error:
             self._put_off(flight, error, wrong=False)
         else:
@@ -219,9 +220,13 @@ class Fetcher:
                 flight.key, open_from, size=asset.size, sha256=asset.sha256, on_progress=progress
             )
 
-    def _look_again(self, flight: Flight, error: Gone) -> None:
+    def _look_again(self, flight: Flight, error: Refused) -> None:
+        wrong = not isinstance(error, Gone)
         if flight.path is not None:
-            self._give_up(flight, str(error))
+            if wrong:
+                self._put_off(flight, error, wrong=True)
+            else:
+                self._give_up(flight, str(error))
             return
         try:
             wanted = self._refresh(flight.asset)
@@ -230,7 +235,7 @@ class Fetcher:
             self._put_off(flight, trouble, wrong=False)
             return
         if wanted:
-            self._put_off(flight, error, wrong=False)
+            self._put_off(flight, error, wrong=wrong)
         else:
             self._give_up(flight, f"gone from GitHub: {error}")
 

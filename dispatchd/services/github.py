@@ -5,8 +5,9 @@ nothing else of its own; BadRequest where the caller's words cannot be a name. N
 itself: a second POST is for the caller to decide, who has looked first.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from types import TracebackType
@@ -58,11 +59,22 @@ _JSON = {
     "X-GitHub-Api-Version": API_VERSION,
     "Accept-Encoding": "gzip",
 }
+#: Releases that are read again under the condition that they have changed.
+_REMEMBERED = 100
 #: Bounds a listing whose links never end.
 _PAGES = 200
 _PER_PAGE = 100
 #: Pages of a hundred issues, the newest first, among which ours must be.
 _LOOKED_AT = 10
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Known:
+    """A release as it was read with this token."""
+
+    etag: str
+    token: Token | None
+    release: RemoteRelease
 
 
 class GitHub:
@@ -83,6 +95,7 @@ class GitHub:
         timeout: tuple[float, float] = (10.0, 30.0),
     ) -> None:
         self._now = now
+        self._releases: dict[str, _Known] = {}
         self._transport = Transport(
             api_url=api_url,
             token=token,
@@ -120,7 +133,20 @@ class GitHub:
         return self._release(asked, f"{self._repo(owner, repo)}/releases/latest")
 
     def _release(self, asked: Asked, url: str) -> RemoteRelease:
-        answer = self._get(asked, url, ReleaseAnswer)
+        """Read a release, or learn that it is as it was: that costs nothing of the rate limit.
+
+        By its ETag alone, which is another one for each token: GitHub answers If-Modified-Since
+        with 304 though assets were added.
+        """
+        token, known = self._transport.token(), self._releases.get(url)
+        if known is not None and (known.token != token or not known.etag):
+            known = None
+        headers = {**_JSON, "If-None-Match": known.etag} if known else _JSON
+        stream = self._transport.api(asked, "GET", url, headers=headers)
+        whole = self._checked(asked, stream, {200, 304} if known else {200})
+        if known is not None and whole.status == 304:
+            return known.release
+        answer = parse(whole.body, ReleaseAnswer, asked=asked.what)
         if answer.draft:
             raise Gone(
                 f"cannot {asked.what}: it is a draft", hint="publish the release on GitHub first"
@@ -130,8 +156,13 @@ class GitHub:
         if assets and (len(assets) % 30 == 0 or len(assets) % 100 == 0):
             pages = f"{url.rsplit('/releases/', 1)[0]}/releases/{answer.id}/assets?per_page=100"
             paged = {one.id: one for page in self._pages(asked, pages, AssetAnswer) for one in page}
-            assets = [*({one.id: one for one in assets} | paged).values()]
-        return answer.value(assets)
+            return answer.value([*({one.id: one for one in assets} | paged).values()])
+        release = answer.value(assets)
+        if len(self._releases) >= _REMEMBERED:
+            self._releases.clear()
+        etag = whole.headers.get("etag", "")
+        self._releases[url] = _Known(etag=etag, token=token, release=release)
+        return release
 
     def open_asset(
         self, asset: RemoteAsset, *, offset: int = 0
@@ -252,7 +283,7 @@ class GitHub:
         raise Unavailable(f"cannot {asked.what}: the list has more than {_PAGES} pages")
 
     def _answer(self, asked: Asked, url: str) -> Answer:
-        return self._checked(asked, self._transport.api(asked, "GET", url, headers=_JSON), 200)
+        return self._checked(asked, self._transport.api(asked, "GET", url, headers=_JSON), {200})
 
     def _post(self, asked: Asked, url: str, content: dict[str, object], shape: type[T]) -> T:
         try:
@@ -261,15 +292,15 @@ class GitHub:
             raise Refused(f"cannot {asked.what}: its text is no valid Unicode") from error
         headers = {**_JSON, "Content-Type": "application/json; charset=utf-8"}
         stream = self._transport.api(asked, "POST", url, headers=headers, body=body)
-        answer = self._checked(asked, stream, 201)
+        answer = self._checked(asked, stream, {201})
         return parse(answer.body, shape, asked=asked.what, ambiguous=True)
 
-    def _checked(self, asked: Asked, stream: Stream, hoped: int) -> Answer:
+    def _checked(self, asked: Asked, stream: Stream, hoped: Container[int]) -> Answer:
         try:
             answer = stream.answer()
         finally:
             stream.close()
-        if answer.status != hoped:
+        if answer.status not in hoped:
             raise refusal(asked, answer.status, answer.headers, answer.body, self._now())
         return answer
 

@@ -48,7 +48,10 @@ class FoundAsset:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Found:
-    """A release as it is now. ``unfinished``: some of it is still being uploaded."""
+    """A release as it is now. ``unfinished``: some of it is still being uploaded.
+
+    ``changed_at`` is when anything about it was changed last.
+    """
 
     source: Source
     name: str
@@ -59,6 +62,7 @@ class Found:
     report_to: str = ""
     assets: tuple[FoundAsset, ...] = ()
     unfinished: bool = False
+    changed_at: datetime | None = None
     login: str | None = None
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -83,7 +87,7 @@ def find_on_github(
     notes += [note] if note else []
     open_assets = [asset.name for asset in release.assets if asset.state != "uploaded"]
     warnings = [f"still being uploaded: {name}, queued when it is whole" for name in open_assets]
-    if not chosen and not open_assets and rested:
+    if preflight and not chosen and not open_assets and rested:
         raise Refused(f"cannot load {name}: {_nothing(release, request)}", hint=_remedy(release))
     unverified = ", ".join(asset.name for asset in chosen if asset.sha256 is None)
     if unverified:
@@ -102,6 +106,7 @@ def find_on_github(
         report_to=report_to,
         assets=tuple(_asset(asset) for asset in chosen),
         unfinished=bool(open_assets) or not rested,
+        changed_at=max(_touched(release)),
         login=login,
         notes=tuple(notes),
         warnings=tuple(warnings),

@@ -113,6 +113,7 @@ releases = sa.Table(
     _text("report_to"),
     _flag("filing"),
     _flag("report_failures"),
+    _text("asked"),
     sa.Column("filters", Words, nullable=False),
     _flag("all_efi"),
     _moment("loaded_at", nullable=False),

@@ -1,5 +1,6 @@
 """The first port: the REST API, as far as a client like ours can see it."""
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -136,7 +137,13 @@ class _Call:
                 chosen = None
         if chosen is None:
             return error_reply(404, "Not Found")
-        return json_reply(200, self.shapes.release(self.repository, chosen))
+        reply = json_reply(200, self.shapes.release(self.repository, chosen))
+        # GitHub's is another one for each token.
+        of_token = self.request.headers.get("authorization", "").encode()
+        reply.headers["ETag"] = f'W/"{hashlib.sha256(of_token + reply.body).hexdigest()}"'
+        if self.request.headers.get("if-none-match") == reply.headers["ETag"]:
+            return Reply(status=304, headers={"ETag": reply.headers["ETag"]})
+        return reply
 
     def asset(self, number: str) -> Reply:
         for release in self.repository.releases:

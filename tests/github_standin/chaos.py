@@ -41,10 +41,10 @@ class Chaos(Faults):
             "502": lambda: faults.html(502),
             "503, later": lambda: faults.says(503, "busy", {"Retry-After": "7"}),
             "429": lambda: faults.says(429, "too many requests", {"Retry-After": "30"}),
-            "primary limit": lambda: self._limited(soon),
+            "primary limit": lambda: faults.primary_limit(soon, now=self._now()),
             "secondary limit": lambda: faults.secondary_limit(),
             "secondary limit until a date": lambda: faults.secondary_limit(
-                retry_after=f"{self._now():%a, %d %b %Y %H:%M:%S GMT}"
+                retry_after=faults.http_date(self._now())
             ),
             "401 for a while": lambda: self._for_a_while(faults.bad_token()),
             "403": faults.not_permitted,
@@ -72,11 +72,6 @@ class Chaos(Faults):
             "422 body": lambda: faults.too_long("body", 1),
             "422, too quick": lambda: faults.says(422, "It was submitted too quickly"),
         }
-
-    def _limited(self, reset_at: int) -> Fault:
-        limit = faults.primary_limit(reset_at)
-        date = f"{self._now():%a, %d %b %Y %H:%M:%S GMT}"
-        return Fault(status=403, headers={**limit.headers, "Date": date}, body=limit.body)
 
     def _for_a_while(self, fault: Fault) -> Fault:
         self._streak = [fault] * self._random.randint(1, 4)

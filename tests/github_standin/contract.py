@@ -18,7 +18,7 @@ from werkzeug.datastructures import Headers, ImmutableMultiDict
 DESCRIPTION = Path(__file__).parent.parent / "github_openapi" / "api.github.com.cut.json"
 _HOST = "https://api.github.com"
 #: GitHub gives these everywhere and describes them in places only.
-_ANYWHERE = frozenset({301, 302, 307, 401, 403, 404, 410, 422, 429})
+_ANYWHERE = frozenset({301, 302, 304, 307, 401, 403, 404, 410, 422, 429})
 # The library's registries are shared and make no promise about threads.
 _lock = threading.Lock()
 

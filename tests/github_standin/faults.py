@@ -5,6 +5,7 @@ import json
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,8 +121,11 @@ def single_sign_on(url: str) -> Fault:
     )
 
 
-def primary_limit(reset_at: int, *, status: int = 403) -> Fault:
-    """The hour's requests are used up until ``reset_at`` (seconds since 1970)."""
+def primary_limit(reset_at: int, *, status: int = 403, now: datetime | None = None) -> Fault:
+    """The hour's requests are used up until ``reset_at`` (seconds since 1970).
+
+    ``now`` is what GitHub's clock says in the answer, where it is not the machine's.
+    """
     return says(
         status,
         "API rate limit exceeded for user ID 1.",
@@ -130,8 +134,14 @@ def primary_limit(reset_at: int, *, status: int = 403) -> Fault:
             "X-RateLimit-Remaining": "0",
             "X-RateLimit-Used": "5000",
             "X-RateLimit-Reset": str(reset_at),
+            **({"Date": http_date(now)} if now else {}),
         },
     )
+
+
+def http_date(moment: datetime) -> str:
+    """An instant in UTC as HTTP has it."""
+    return f"{moment:%a, %d %b %Y %H:%M:%S GMT}"
 
 
 def secondary_limit(*, status: int = 403, retry_after: str | None = None) -> Fault:

@@ -26,10 +26,11 @@ class Bench:
         max_size: int = 1 << 40,
         at_once: int = 3,
         github: GitHub | None = None,
+        clock: HandClock | None = None,
     ) -> None:
         self.directory = directory
         self.world = world
-        self.clock = HandClock()
+        self.clock = clock or HandClock()
         self.store = Store(f"sqlite:///{directory}/dispatchd.db")
         self._max_size = max_size
         self._at_once = at_once

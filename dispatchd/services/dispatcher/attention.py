@@ -42,12 +42,18 @@ class Attention:
         """One line for each thing that goes no further by itself."""
         return [
             *self._deliveries(),
+            *self._drifts(),
             *self._unclaimed(),
             *(line for machine in self._machines.values() for line in self._of_machine(machine)),
             *self._switched_off(),
             *self._lapsed(),
             *self._pools(),
         ]
+
+    def _drifts(self) -> Iterable[str]:
+        for release in self._tx.releases.loaded():
+            if release.drift:
+                yield f"{release.name}: {release.drift}"
 
     def _deliveries(self) -> Iterable[str]:
         for state in (Delivery.HELD, Delivery.PENDING):
