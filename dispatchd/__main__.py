@@ -59,12 +59,16 @@ def _run(arguments: argparse.Namespace) -> int:
         if arguments.print_unit:
             sys.stdout.write(units.unit(arguments.print_unit, Path(sys.argv[0]).absolute()))
             return 0
-        told = settings.load(arguments.config, os.environ, is_root=os.geteuid() == 0)
+
+        def read() -> settings.Settings:
+            return settings.load(arguments.config, os.environ, is_root=os.geteuid() == 0)
+
+        told = read()
         if arguments.restore:
             by = os.environ.get("SUDO_USER") or getpass.getuser()
             restore(arguments.restore, told, SystemClock(), force=arguments.force, by=by)
             return 0
-        with Daemon(told, os.environ) as daemon:
+        with Daemon(told, os.environ, read=read) as daemon:
             return daemon.serve()
     except DispatchError as error:
         log.error("%s%s", error, f" ({error.hint})" if error.hint else "")

@@ -41,11 +41,13 @@ from dispatchd.services.knocks import KnockBook
 from dispatchd.services.network import Endpoint, Neighbours, boot_urls
 from dispatchd.services.outbox import Outbox
 from dispatchd.services.programs import Programs
-from dispatchd.services.pulse import Pulse, Watchdog
+from dispatchd.services.pulse import Watchdog
+from dispatchd.services.reload import Reload
 from dispatchd.services.restarts import tell_start, tell_stop
 from dispatchd.services.room import Room
 from dispatchd.services.storeroom import Storeroom
 from dispatchd.services.systemd import Systemd
+from dispatchd.services.threads import Threads
 from dispatchd.services.token import TokenStore
 from dispatchd.settings import Settings
 from dispatchd.store.lock import locked
@@ -61,17 +63,26 @@ CONTROL_THREADS, CONTROL_CONNECTIONS = 4, 100
 GRACE = 5.0
 #: Seconds between two looks at the counts that systemctl status shows.
 STATUS = 5.0
-#: Seconds that a part may be busy without a sign of life. GitHub may keep some waiting for long;
+#: Seconds that some parts may be busy without a sign of life: GitHub may keep them waiting, and
 #: loading a directory copies its files.
-PATIENCE = 60.0
-PATIENCE_OF = {"catalog": 900.0, "outbox": 900.0, "control workers": 900.0}
+PATIENCE = {"catalog": 900.0, "outbox": 900.0, "control workers": 900.0}
 
 
 class Daemon:
-    """Every part, opened in order on one stack. Use it as a context, then ``serve``."""
+    """Every part, opened in order on one stack. Use it as a context, then ``serve``.
 
-    def __init__(self, settings: Settings, environ: MutableMapping[str, str]) -> None:
-        self._settings = settings
+    ``read`` reads the settings once more.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        environ: MutableMapping[str, str],
+        *,
+        read: Callable[[], Settings],
+    ) -> None:
+        self._read = read
+        self._apply(settings)
         self._environ = environ
         self._stack = ExitStack()
         self._clock = SystemClock()
@@ -81,8 +92,8 @@ class Daemon:
         self._crashed = False
         self._why = ""
         self._systemd = Systemd(environ)
-        self._pulses: list[Pulse] = []
-        self._turns = self._pulse("loop")
+        self._threads = Threads(patience=PATIENCE, on_death=self._die)
+        self._turns = self._threads.pulse("loop")
         self._loop = Loop(on_turn=self._turned)
 
     def __enter__(self) -> "Daemon":
@@ -99,6 +110,7 @@ class Daemon:
         """Serve both faces until SIGTERM or SIGINT; returns the exit status."""
         for stop in (signal.SIGTERM, signal.SIGINT):
             signal.signal(stop, lambda number, _: self._stop(signal.Signals(number).name))
+        signal.signal(signal.SIGHUP, lambda *_: self._reload.start())
         self._loop.serve(
             self._boot.application(),
             self._listeners,
@@ -106,7 +118,7 @@ class Daemon:
             threads=BOOT_THREADS,
             connections=BOOT_CONNECTIONS,
             on_misfit=self._boot.misfit,
-            on_answer=self._pulse("boot workers").beat,
+            on_answer=self._threads.pulse("boot workers").beat,
         )
         self._loop.serve(
             self._control.application(),
@@ -114,7 +126,7 @@ class Daemon:
             name="control",
             threads=CONTROL_THREADS,
             connections=CONTROL_CONNECTIONS,
-            on_answer=self._pulse("control workers").beat,
+            on_answer=self._threads.pulse("control workers").beat,
         )
         services: dict[str, Callable[[threading.Event], None]] = {
             "deadlines": self._overseer.run,
@@ -125,19 +137,18 @@ class Daemon:
             "catalog": self._catalog.run,
             "outbox": self._outbox.run,
             "status": self._report_status,
-            "watchdog": Watchdog(self._systemd, self._pulses, ask=self._loop.ask).run,
+            "watchdog": Watchdog(self._systemd, self._threads.pulses, ask=self._loop.ask).run,
         }
         if self._settings.discovery.enabled:
             services["discovery"] = self._discovery().run
-        threads = [self._start(self._pulse(name), service) for name, service in services.items()]
+        for name, service in services.items():
+            self._threads.start(name, service)
         self._say_hello()
         self._systemd.ready()
         self._loop.run(drain=self._settings.deadlines.drain, grace=GRACE)
-        for pulse in self._pulses:
-            pulse.set()
+        self._threads.stop()
         self._wake()
-        for thread in threads:
-            thread.join(GRACE)
+        self._threads.join(GRACE)
         tell_stop(self._store, self._clock, why=self._why)
         return 1 if self._crashed else 0
 
@@ -179,12 +190,14 @@ class Daemon:
         )
         cache = Cache(settings.cache_dir)
         limits = settings.cache
-        room = Room(store, cache, clock, max_size=limits.max_size, min_free=limits.min_free)
+        self._room = room = Room(
+            store, cache, clock, max_size=limits.max_size, min_free=limits.min_free
+        )
         self._catalog = Catalog(
             store,
             self._github,
             clock,
-            max_tries=settings.queue.attempts,
+            max_tries=lambda: self._settings.queue.attempts,
             wake=self._wake,
         )
         self._fetcher = Fetcher(
@@ -202,13 +215,13 @@ class Daemon:
             self._github,
             self._tokens,
             clock,
-            spacing=settings.github.issue_spacing,
-            footer=settings.reports.footer,
+            spacing=lambda: self._settings.github.issue_spacing,
+            footer=lambda: self._settings.reports.footer,
         )
         context = Context(
             store=store,
             clock=clock,
-            policy=self._policy(),
+            policies=lambda: self._policy,
             phases=Phases(clock),
             ages=Ages(clock),
             has_bytes=lambda sha256: cache.path(sha256) is not None,
@@ -220,13 +233,13 @@ class Daemon:
         self._knocks = KnockBook(store)
         idle = Idle(
             context,
-            programs=Programs.load(poweroff=settings.poweroff, wait=settings.wait),
+            programs=lambda: self._programs,
             here=self._here,
             draining=self._draining.is_set,
         )
         self._boot = BootFace(
             path=settings.boot.path,
-            allow=settings.boot.networks(),
+            allow=lambda: self._allow,
             clock=clock,
             asks=Asks(context, idle=idle),
             beacons=Beacons(context),
@@ -239,6 +252,14 @@ class Daemon:
             neighbours=Neighbours(),
             fallbacks=Fallbacks(clock, window=PROMISED),
         )
+        self._reload = Reload(
+            store,
+            clock,
+            self._systemd,
+            read=self._read,
+            current=lambda: self._settings,
+            apply=self._reapply,
+        )
         self._control = ControlFace(
             overview=self._overview,
             operator=Operator(context),
@@ -248,10 +269,12 @@ class Daemon:
             backups=Backups(store, clock, settings.state_dir),
         )
 
-    def _policy(self) -> Policy:
-        settings = self._settings
+    def _apply(self, settings: Settings) -> None:
+        """Take the settings over; parts ask for what can change at each use."""
+        self._programs = Programs.load(poweroff=settings.poweroff, wait=settings.wait)
+        self._allow = settings.boot.networks()
         names = lifecycle.Deadlines.__slots__
-        return Policy(
+        self._policy = Policy(
             deadlines=lifecycle.Deadlines(
                 **{name: float(getattr(settings.deadlines, name)) for name in names}
             ),
@@ -260,6 +283,12 @@ class Daemon:
             only_known=settings.boot.machines == "known",
             report_failures=settings.reports.failures,
         )
+        self._settings = settings
+
+    def _reapply(self, settings: Settings) -> None:
+        self._apply(settings)
+        self._room.resize(max_size=settings.cache.max_size, min_free=settings.cache.min_free)
+        self._wake()
 
     def _discovery(self) -> Discovery:
         return Discovery(
@@ -305,24 +334,9 @@ class Daemon:
         if self._draining.is_set():
             self._systemd.wait_longer()
 
-    def _pulse(self, name: str) -> Pulse:
-        pulse = Pulse(name, patience=PATIENCE_OF.get(name, PATIENCE))
-        self._pulses.append(pulse)
-        return pulse
-
-    def _start(self, pulse: Pulse, service: Callable[[threading.Event], None]) -> threading.Thread:
-        def run() -> None:
-            try:
-                pulse.drive(service)
-            except BaseException:
-                # Half a daemon helps nobody: systemd starts a whole one.
-                log.exception("the %s thread died: stopping", pulse.name)
-                self._crashed = True
-                self._stop(f"the {pulse.name} thread died")
-
-        thread = threading.Thread(target=run, name=pulse.name, daemon=True)
-        thread.start()
-        return thread
+    def _die(self, thread: str) -> None:
+        self._crashed = True
+        self._stop(f"the {thread} thread died")
 
     def _report_status(self, stopping: threading.Event) -> None:
         """Keep the line that `systemctl status` shows up to date."""

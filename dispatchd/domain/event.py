@@ -34,6 +34,7 @@ class Kind(StrEnum):
 
     STARTED = "started", "cafbbf0395854614b0ecb318459db8c9"
     STOPPED = "stopped", "7356ef04aaf14e0eb036cc2d82d68156"
+    RELOADED = "reloaded", "e0eec41b5c6742bab6a17e396c0e6cc1"
     BACKED_UP = "backed-up", "d9084d6a629b4147b9b50ab24b763bd2"
     RESTORED = "restored", "e343097d6b304b448b5acf9761af51cc"
 

@@ -8,7 +8,7 @@ a server error where it might hang.
 import ipaddress
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -64,7 +64,7 @@ class BootFace:
     """Everything the boot port calls."""
 
     path: str
-    allow: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]
+    allow: Callable[[], Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]]
     clock: Clock
     asks: Asks
     beacons: Beacons
@@ -288,13 +288,14 @@ class BootFace:
         return response
 
     def _is_allowed(self, address: str) -> bool:
-        if not self.allow:
+        allow = self.allow()
+        if not allow:
             return True
         try:
             known = ipaddress.ip_address(address.partition("%")[0])
         except ValueError:
             return False
-        return any(known in network for network in self.allow)
+        return any(known in network for network in allow)
 
     def _mac(self, address: str) -> str:
         return self.neighbours.mac_of(address) or ""

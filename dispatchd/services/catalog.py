@@ -34,7 +34,7 @@ class Catalog:
         github: GitHub,
         clock: Clock,
         *,
-        max_tries: int,
+        max_tries: Callable[[], int],
         wake: Callable[[], None],
     ) -> None:
         self._store = store
@@ -51,7 +51,7 @@ class Catalog:
         found = self._find(request, preflight=True)
         with self._store.writing() as tx:
             unit = Unit(tx=tx, now=self._clock.now())
-            loading = Loading(unit=unit, request=request, found=found, tries=self._max_tries)
+            loading = Loading(unit=unit, request=request, found=found, tries=self._max_tries())
             answer = loading.plan() if request.plan else loading.write(by)
         self._wake()
         return answer
@@ -106,7 +106,7 @@ class Catalog:
             if found is None:
                 note_drift(unit, release, _gone(unit, release))
                 return
-            loading = Loading(unit=unit, request=request, found=found, tries=self._max_tries)
+            loading = Loading(unit=unit, request=request, found=found, tries=self._max_tries())
             loading.look_again(release)
         self._wake()
 

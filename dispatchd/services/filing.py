@@ -53,7 +53,7 @@ class Filing:
         token: Callable[[], Token | None],
         clock: Clock,
         *,
-        footer: bool,
+        footer: Callable[[], bool],
     ) -> None:
         self._store = store
         self._tracker = tracker
@@ -124,7 +124,7 @@ class Filing:
             parcel.report.id,
             parcel.report.title,
             parcel.report.body,
-            footer=compose_footer(parcel.known) if self._footer else "",
+            footer=compose_footer(parcel.known) if self._footer() else "",
             dropped=(*parcel.entry.dropped, missing) if missing else parcel.entry.dropped,
             room=parcel.entry.room,
             token=token.value if token else None,

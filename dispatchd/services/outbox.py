@@ -9,6 +9,7 @@ stays here. No report waits for another's trouble.
 import logging
 import random
 import threading
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -67,8 +68,8 @@ class Outbox:
         tokens: Tokens,
         clock: Clock,
         *,
-        spacing: float,
-        footer: bool,
+        spacing: Callable[[], float],
+        footer: Callable[[], bool],
     ) -> None:
         self._store = store
         self._tokens = tokens
@@ -98,7 +99,7 @@ class Outbox:
         while not stopping.is_set():
             try:
                 if self.step():
-                    stopping.wait(self._spacing)
+                    stopping.wait(self._spacing())
                     continue
                 pause = self._until_next()
             except DispatchError as error:

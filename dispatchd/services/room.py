@@ -62,7 +62,11 @@ class Room:
         self._clock = clock
         self._lock = threading.Lock()
         self._given: dict[str, int] = {}
-        half = shutil.disk_usage(cache.directory).total // 2
+        self.resize(max_size=max_size, min_free=min_free)
+
+    def resize(self, *, max_size: int, min_free: int) -> None:
+        """Change the bounds. What is here already stays until room is needed."""
+        half = shutil.disk_usage(self._cache.directory).total // 2
         self.max_size = int(max_size) or min(LARGEST, half)
         self.min_free = int(min_free)
 

@@ -8,6 +8,8 @@ import sdnotify
 
 #: Seconds that one request for more time asks for, and between two of them.
 MORE, BETWEEN = 30.0, 5.0
+#: Seconds until what systemd does not take is dropped.
+PATIENCE = 0.5
 
 
 class Systemd:
@@ -15,6 +17,9 @@ class Systemd:
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._notifier = sdnotify.SystemdNotifier() if environ.get("NOTIFY_SOCKET") else None
+        if self._notifier is not None and self._notifier.socket is not None:
+            # The loop that feeds machines speaks too: a stuck service manager may not stop it.
+            self._notifier.socket.settimeout(PATIENCE)
         self._asked_at = -BETWEEN
         #: Seconds without a sign of life after which it kills us; None: it does not watch us.
         self.watchdog = _watchdog(environ)

@@ -108,7 +108,7 @@ class Lab:
         self.context = Context(
             store=self.store,
             clock=self.clock,
-            policy=self.policy,
+            policies=lambda: self.policy,
             phases=self.phases,
             ages=Ages(self.clock),
             has_bytes=lambda sha256: sha256 not in self.missing,
@@ -116,7 +116,7 @@ class Lab:
         )
         self.idle = Idle(
             self.context,
-            programs=PlainPrograms(),
+            programs=PlainPrograms,
             here=lambda: "10.0.0.2",
             draining=lambda: self.draining,
         )

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.daemon import RunningDaemon
+from tests.eventually import eventually
 from tests.systemd import PlayedSystemd
 
 QUIET = "[discovery]\nenabled = false\n"
@@ -60,3 +61,37 @@ def test_a_stop_is_announced_and_its_reason_is_history(
     daemon.kill()
     daemon.start()
     assert daemon.ctl("events").splitlines()[-1].endswith("it was killed, or the power failed")
+
+
+def test_a_reload_takes_over_what_can_change_and_says_what_cannot(
+    daemon: RunningDaemon, systemd: PlayedSystemd, tmp_path: Path
+) -> None:
+    systemd.until(lambda message: "READY" in message)
+    file = daemon.directory / "dispatchd.toml"
+    told = file.read_text()
+    changed = told.replace("127.0.0.1:0", "127.0.0.1:9")
+    file.write_text(f'{changed}[queue]\nidle = "next"\nattempts = 5\n')
+    daemon.signal(signal.SIGHUP)
+    assert int(systemd.until(lambda message: "RELOADING" in message)["MONOTONIC_USEC"]) > 0
+    systemd.until(lambda message: "READY" in message)
+    said = daemon.ctl("events").splitlines()[-1]
+    assert "settings read again: [queue] idle, [queue] attempts changed" in said
+    assert "[boot] listen will after a restart (systemctl restart dispatchd)" in said
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/a.efi").write_bytes(b"a" * 1000)
+    daemon.ctl("load", "--dir", str(tmp_path / "images"))
+    assert daemon.status()["workloads"][0]["attempts"] == 5
+
+
+def test_a_reload_of_a_wrong_file_changes_nothing_and_says_why(
+    daemon: RunningDaemon, systemd: PlayedSystemd
+) -> None:
+    systemd.until(lambda message: "READY" in message)
+    file = daemon.directory / "dispatchd.toml"
+    file.write_text(file.read_text() + "[queue]\nattempt = 5\n")
+    daemon.signal(signal.SIGHUP)
+    systemd.until(lambda message: "RELOADING" in message)
+    systemd.until(lambda message: "READY" in message)
+    eventually(lambda: "the settings stay as they were" in daemon.log[-1])
+    assert "[queue] attempt: unknown key (did you mean attempts?)" in daemon.log[-1]
+    assert daemon.status()["counts"]["unassigned"] == 0

@@ -41,7 +41,9 @@ class Bench:
         """Begin anew on the same database and cache, as after a kill."""
         self.cache = Cache(self.directory / "cache")
         self.room = Room(self.store, self.cache, self.clock, max_size=self._max_size, min_free=0)
-        self.catalog = Catalog(self.store, self._github, self.clock, max_tries=2, wake=lambda: None)
+        self.catalog = Catalog(
+            self.store, self._github, self.clock, max_tries=lambda: 2, wake=lambda: None
+        )
         self.fetcher = Fetcher(
             self.store,
             self.cache,

@@ -37,7 +37,12 @@ class Bench:
     def restart(self) -> None:
         """An outbox as after a start of dispatchd."""
         self.outbox = Outbox(
-            self.queue.store, self.tracker, self, self.clock, spacing=0, footer=True
+            self.queue.store,
+            self.tracker,
+            self,
+            self.clock,
+            spacing=lambda: 0,
+            footer=lambda: True,
         )
 
     def current(self) -> Token | None:

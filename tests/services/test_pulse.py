@@ -140,6 +140,26 @@ def test_more_time_is_asked_for_at_once_and_not_at_every_step(
     assert systemd.is_silent(0.1)
 
 
+def test_a_systemd_that_takes_nothing_more_stops_nobody(
+    systemd: PlayedSystemd, told: Systemd
+) -> None:
+    done = threading.Event()
+
+    def speak() -> None:
+        for _ in range(qlen() + 2):
+            told.alive()
+        done.set()
+
+    threading.Thread(target=speak, daemon=True).start()
+    assert done.wait(30)
+    assert systemd.message() == {"WATCHDOG": "1"}
+
+
+def qlen() -> int:
+    """Datagrams that may wait on a Unix socket."""
+    return int(Path("/proc/sys/net/unix/max_dgram_qlen").read_text())
+
+
 def test_without_systemd_nothing_happens() -> None:
     with closing(Systemd({})) as nobody:
         nobody.ready()

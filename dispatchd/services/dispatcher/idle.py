@@ -22,7 +22,7 @@ class Idle:
         self,
         context: Context,
         *,
-        programs: Programs,
+        programs: Callable[[], Programs],
         here: Callable[[], str],
         draining: Callable[[], bool],
     ) -> None:
@@ -50,7 +50,7 @@ class Idle:
     def fallback(self, reason: str) -> Offer:
         """What is handed out when the database cannot be asked: wait, and ask again soon."""
         text = f"dispatchd {self._here()}: {reason}"
-        return offer_program(self._programs.wait(text, seconds=schedule.SOON))
+        return offer_program(self._programs().wait(text, seconds=schedule.SOON))
 
     def _waiting_since(self, unit: Unit, machine: Machine) -> datetime | None:
         """Since when it has been waiting without a break; None: it begins now."""
@@ -79,6 +79,6 @@ class Idle:
         who = f"dispatchd {self._here()}"
         if answer.idle is schedule.Idle.POWEROFF:
             text = f"{who}: {answer.reason} for {machine.label}, switching off"
-            return offer_program(self._programs.poweroff(text))
+            return offer_program(self._programs().poweroff(text))
         text = f"{who}: nothing for {machine.label} now ({answer.reason})"
-        return offer_program(self._programs.wait(text, seconds=answer.seconds))
+        return offer_program(self._programs().wait(text, seconds=answer.seconds))

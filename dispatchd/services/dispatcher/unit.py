@@ -39,15 +39,22 @@ class Unit:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Context:
-    """What every use case needs. ``has_bytes`` says whether a digest can be served right now."""
+    """What every use case needs. ``has_bytes`` says whether a digest can be served right now.
+
+    ``policies`` gives the policy of the moment: settings can be read again.
+    """
 
     store: Store
     clock: Clock
-    policy: Policy
+    policies: Callable[[], Policy]
     phases: Phases
     ages: Ages
     has_bytes: Callable[[str], bool]
     wake: Callable[[], None]
+
+    @property
+    def policy(self) -> Policy:
+        return self.policies()
 
     @contextmanager
     def unit(self, *, wait: float = 10.0) -> Iterator[Unit]:
