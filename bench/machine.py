@@ -15,7 +15,8 @@ class Machine:
 
     def __init__(self, port: int, path: str) -> None:
         self._path = path
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=120)
+        # No timeout: Python would look (poll) before it receives, and MSG_WAITALL would not wait.
+        self._socket = socket.create_connection(("127.0.0.1", port))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def close(self) -> None:
