@@ -209,6 +209,9 @@ class Channel(HTTPChannel):
             if transfer.remain and not self.will_close:
                 return
             self._take_back()
+            if not transfer.remain:
+                # What waitress put behind it takes the next answer.
+                self.outbufs.pop(0).close()
         # What comes next is the loop's.
         self.server.pull_trigger()
 

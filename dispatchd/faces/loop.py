@@ -10,6 +10,7 @@ import logging
 import socket
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from waitress import wasyncore
@@ -179,7 +180,7 @@ class Loop:
         self._map: dict[int, Any] = {}
         self._faces: list[Face] = []
         self._sender = Sender()
-        self._stopping = False
+        self._stopping = self._hurrying = False
 
     def serve(
         self,
@@ -217,11 +218,15 @@ class Loop:
         return sum(channel.is_sending_file() for face in self._faces for channel in face.channels())
 
     def stop(self) -> None:
-        """Make ``run`` return soon. Callable from any thread and from a signal's handler."""
-        self._stopping = True
-        for face in self._faces:
-            for server in face.servers:
-                server.pull_trigger()
+        """Make ``run`` return soon; a second call, at once. Callable from any thread and from a
+        signal's handler.
+        """
+        self._hurrying, self._stopping = self._stopping, True
+        # A loop that looked up just now may have closed them already.
+        with suppress(OSError):
+            for face in self._faces:
+                for server in face.servers:
+                    server.pull_trigger()
 
     def run(self, *, drain: float, grace: float) -> None:
         """Serve until ``stop``; then up to ``drain`` seconds more while files go out, and up to
@@ -231,10 +236,11 @@ class Loop:
         self._sender.start()
         while not self._stopping:
             self._turn(1.0)
-        transfers = self.transfers()
-        if transfers:
-            log.info("draining: %d transfers, up to %.0f s", transfers, drain)
+        if self.transfers():
+            log.info("draining: %s, up to %.0f s", self._transfers_in_words(), drain)
         self._turn_until(lambda: not self.transfers(), drain)
+        if self.transfers():
+            log.warning("%s cut off: the machines ask again", self._transfers_in_words())
         for face in self._faces:
             for server in face.servers:
                 server.accepting = False
@@ -246,12 +252,16 @@ class Loop:
         self._sender.stop()
         wasyncore.close_all(self._map)
 
+    def _transfers_in_words(self) -> str:
+        count = self.transfers()
+        return f"{count} transfer{'' if count == 1 else 's'}"
+
     def _is_busy(self) -> bool:
         return any(channel.owes_an_answer() for face in self._faces for channel in face.channels())
 
     def _turn_until(self, is_done: Callable[[], bool], seconds: float) -> None:
         until = time.monotonic() + seconds
-        while not is_done() and time.monotonic() < until:
+        while not (self._hurrying or is_done()) and time.monotonic() < until:
             self._turn(0.1)
 
     def _turn(self, seconds: float) -> None:

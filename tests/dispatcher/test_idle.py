@@ -136,6 +136,20 @@ def test_no_machine_is_switched_off_because_dispatchd_restarts(tmp_path: Path) -
     assert machine(lab).head().handed == "wait.efi"
 
 
+def test_who_asks_while_dispatchd_drains_waits_and_keeps_its_workload(lab: Lab) -> None:
+    first, _ = lab.load("a.efi", "b.efi")
+    early, late = machine(lab, 1), machine(lab, 2)
+    announced = early.head()
+    lab.draining = True
+    assert early.get().sha256 == announced.sha256, "what was announced is given"
+    assert early.head().handed == "wait.efi"
+    assert late.head().handed == "wait.efi"
+    lab.draining = False
+    lab.restart()
+    assert early.head().sha256 == announced.sha256
+    assert lab.workload(first).tries == 0
+
+
 def test_bytes_that_are_lost_under_a_machine_cost_no_try_and_are_no_lapse(lab: Lab) -> None:
     first, _ = lab.load("a.efi", "b.efi")
     epyc = machine(lab)

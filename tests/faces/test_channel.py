@@ -124,9 +124,9 @@ def test_a_part_of_a_file_arrives_whole_and_is_observed(
         head, body = read_answer(sock)
         assert body == content[MIB:]
         assert head.split(b"\r\n")[1].startswith(b"Content-Length: ")
+        eventually(lambda: serving.seen.ends == [8 * MIB])
         request(sock, "/")
         assert read_answer(sock)[1] == b"small"
-    eventually(lambda: serving.seen.ends == [8 * MIB])
     assert serving.seen.first == 1
     assert serving.seen.progress[-1] == 8 * MIB
     assert serving.seen.progress == sorted(serving.seen.progress)

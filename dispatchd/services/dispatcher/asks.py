@@ -110,8 +110,10 @@ class Asks:
         machines = unit.tx.machines
         if machine is None:
             return Offer(status=404, handed="nothing: this machine is not known here")
-        self._end_under_another_name(unit, machine, caller.mac)
-        offer = self._same_again(unit, machine) or self._next(unit, machine)
+        offer = None
+        if not self._idle.draining():
+            self._end_under_another_name(unit, machine, caller.mac)
+            offer = self._same_again(unit, machine) or self._next(unit, machine)
         if offer is not None:
             machines.update(machine.id, handed=offer.handed, waiting_since=None)
         else:
@@ -159,7 +161,7 @@ class Asks:
         """A new attempt of the workload that is the machine's next."""
         tx = unit.tx
         machine = tx.machines.get(machine.id)
-        if machine.paused or self._idle.draining() or tx.queue_paused_by():
+        if machine.paused or tx.queue_paused_by():
             return None
         others = tx.machines.others_alive(machine.id, unit.now - ALIVE)
         if machine.held and others:
