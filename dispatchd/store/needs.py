@@ -52,7 +52,7 @@ class Needs:
             .join(attempts, attempts.c.workload_id == workloads.c.id)
             .group_by(assets.c.sha256)
         )
-        return dict(self._connection.execute(query).tuples().all())
+        return {row[0]: row[1] for row in self._connection.execute(query)}
 
     def names(self) -> dict[str, list[str]]:
         """What the assets of each digest are called."""

@@ -90,9 +90,10 @@ class Bench:
         return [workload.state for workload in self.workloads()]
 
     def settle(self, name: str) -> None:
-        """The workload ran, and this is the moment at which it is done."""
+        """A workload of that name ran, and this is the moment at which it is done."""
         with self.store.writing() as tx:
-            workload = next(one for one in tx.workloads.shown() if one.name == name)
+            queued = (one for one in tx.workloads.shown() if one.state is State.UNASSIGNED)
+            workload = next(one for one in queued if one.name == name)
             now = self.clock.now()
             machine = tx.machines.insert(at=now)
             attempt = tx.attempts.insert(workload=workload, machine_id=machine.id, at=now)
@@ -101,6 +102,7 @@ class Bench:
 
     def bytes_of(self, name: str) -> bytes:
         """What a machine would be sent."""
-        asset = next(one for one in self.assets() if one.name == name)
+        whole = (one for one in self.assets() if one.arrival is Arrival.WHOLE)
+        asset = next(one for one in whole if one.name == name)
         with self.cache.open(asset.sha256) as file:
             return file.read()
