@@ -34,6 +34,9 @@ class Event(StrEnum):
     WITHDRAW = "be withdrawn"
 
 
+#: How the reason of a workload begins whose bytes could not be had.
+WITHDRAWN = "withdrawn: "
+
 S, E = State, Event
 TRANSITIONS: dict[tuple[State, Event], State] = {
     (S.UNASSIGNED, E.ASSIGN): S.ASSIGNED,

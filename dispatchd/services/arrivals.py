@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from dispatchd.domain.event import Kind
-from dispatchd.domain.lifecycle import Event, advance
+from dispatchd.domain.lifecycle import WITHDRAWN, Event, advance
 from dispatchd.domain.model import Arrival, Asset, Source, State
 from dispatchd.services.clock import Clock
 from dispatchd.services.flight import Flight, key_of
@@ -60,7 +60,7 @@ class Arrivals:
                 if workload.state is State.UNASSIGNED:
                     state = advance(workload.state, Event.WITHDRAW)
                     workload = tx.workloads.swap(
-                        workload, state=state, reason=f"withdrawn: {reason}", changed_at=now
+                        workload, state=state, reason=f"{WITHDRAWN}{reason}", changed_at=now
                     )
                     text = f"{workload.label}: withdrawn, {reason}"
                     tx.tell(Kind.WITHDRAWN, text, at=now, workload=workload)

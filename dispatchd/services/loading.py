@@ -7,7 +7,7 @@ import msgspec
 from dispatchd import wire
 from dispatchd.domain.drift import Drift
 from dispatchd.domain.event import Kind
-from dispatchd.domain.lifecycle import Event, advance
+from dispatchd.domain.lifecycle import WITHDRAWN, Event, advance
 from dispatchd.domain.model import Arrival, Asset, Release, Source, State, Workload
 from dispatchd.services.dispatcher.operator import find_or_make_machine
 from dispatchd.services.dispatcher.unit import Unit
@@ -107,9 +107,11 @@ class Loading:
             if w.name == asset.name and w.pool == pool
         ]
         if same is not None:
+            mine = next((w for w in queued if w.asset_id == same.id), None)
             if same.arrival is Arrival.GONE:
                 tx.assets.update(same.id, **row(asset))
-            mine = next((w for w in queued if w.asset_id == same.id), None)
+                if mine is not None and mine.reason.startswith(WITHDRAWN):
+                    return self._requeue(mine, asset)
             if mine is not None:
                 return _line(mine, asset, "unchanged")
         asset_id = same.id if same else tx.assets.insert(release_id=release_id, **row(asset))
@@ -131,6 +133,17 @@ class Loading:
         )
         return _line(tx.workloads.get(workload_id), asset, "queued")
 
+    def _requeue(self, withdrawn: Workload, asset: FoundAsset) -> wire.LoadedWorkload:
+        """What was withdrawn because its bytes were gone is there again."""
+        changed = self.unit.tx.workloads.swap(
+            withdrawn,
+            state=advance(withdrawn.state, Event.RETRY),
+            run=withdrawn.run + 1,
+            reason="",
+            changed_at=self.unit.now,
+        )
+        return _line(changed, asset, "queued", "there again")
+
     def _handle_gone(self, release_id: int) -> list[wire.LoadedWorkload]:
         """What is queued and no longer upstream runs on from the cache, or is withdrawn."""
         if self.found.source is Source.DIRECTORY or self.found.unfinished or self.request.filters:
@@ -149,7 +162,7 @@ class Loading:
                 continue
             tx.assets.update(asset.id, arrival=Arrival.GONE, reason="gone from GitHub")
             state = advance(workload.state, Event.WITHDRAW)
-            reason = "withdrawn: gone from GitHub before its bytes were here"
+            reason = f"{WITHDRAWN}gone from GitHub before its bytes were here"
             changed = tx.workloads.swap(
                 workload, state=state, reason=reason, changed_at=self.unit.now
             )

@@ -132,6 +132,20 @@ def test_a_file_that_is_gone_is_withdrawn_and_comes_back_with_the_next_load(
     assert bench.bytes_of("a.efi") == b"a" * 1000
 
 
+def test_a_directory_that_was_away_for_a_while_is_taken_up_again(
+    bench: Bench, images: Path
+) -> None:
+    bench.load_directory(images)
+    away = images.rename(images.with_name("away"))
+    bench.fetch()
+    assert bench.states() == [State.FAILED, State.FAILED]
+    away.rename(images)
+    assert {one.reason for one in bench.load_directory(images).workloads} == {"there again"}
+    bench.fetch()
+    assert bench.states() == [State.UNASSIGNED, State.UNASSIGNED]
+    assert bench.arrivals() == [Arrival.WHOLE, Arrival.WHOLE]
+
+
 def test_a_link_is_followed(bench: Bench, images: Path) -> None:
     (images / "latest.efi").symlink_to("a.efi")
     bench.load_directory(images)
