@@ -135,24 +135,23 @@ class BootFace:
     def _offer(self, request: flask.Request, caller: Caller) -> Offer:
         """What to hand out; never an error, since old firmware hangs on one."""
         is_head = request.method == "HEAD"
-        if not is_head:
-            promised = self.fallbacks.promised(caller)
-            if promised is not None:
-                return promised
+        announced = None if is_head else self.fallbacks.promised(caller)
+        if announced is not None and announced.status == 200 and announced.machine_id is None:
+            return announced
         try:
             self.observations.drain(wait=DATABASE_WAIT)
             if is_head:
                 offer = self.asks.head(caller)
-                self.fallbacks.forget(caller)
+                self.fallbacks.promise(caller, offer)
                 return offer
             if "Range" in request.headers:
                 return self.asks.resume(caller)
             return self.asks.get(caller)
         except StoreError as error:
-            log.error("cannot serve %s from the queue, it waits: %s", caller.address, error)
+            log.error("cannot serve %s from the queue: %s", caller.address, error)
         except Exception:
-            log.exception("cannot serve %s from the queue, it waits", caller.address)
-        offer = self.idle.fallback("its database does not answer")
+            log.exception("cannot serve %s from the queue", caller.address)
+        offer = announced or self.idle.fallback("its database does not answer")
         if is_head:
             self.fallbacks.promise(caller, offer)
         return offer

@@ -1,4 +1,4 @@
-"""What machines are announced while the database does not answer."""
+"""What machines were announced, for when the database does not answer."""
 
 from dispatchd.services.clock import Clock
 from dispatchd.services.dispatcher.identity import Caller
@@ -6,7 +6,8 @@ from dispatchd.services.dispatcher.offers import Offer
 
 
 class Fallbacks:
-    """Promises in memory: a GET gets what its HEAD announced, though the database be back by then.
+    """Promises in memory: a GET gets what its HEAD announced though the database does not answer
+    either of them, or is back by then.
 
     ``window``: seconds for which a promise counts.
     """
@@ -23,10 +24,6 @@ class Fallbacks:
         if len(self._made) >= self.LIMIT:
             self._made.clear()
         self._made[caller.address, caller.name] = (self._clock.monotonic(), offer)
-
-    def forget(self, caller: Caller) -> None:
-        """The machine's latest HEAD announced something else."""
-        self._made.pop((caller.address, caller.name), None)
 
     def promised(self, caller: Caller) -> Offer | None:
         """What the machine's HEAD announced, while that counts."""

@@ -85,6 +85,7 @@ class Era:
         self._chance = random.Random(seed)
         self._ledger = ledger
         self._stack = ExitStack()
+        self._blamed = 0
 
     def __enter__(self) -> "Era":
         with self._stack:
@@ -127,10 +128,16 @@ class Era:
 
     def _look_back(self) -> None:
         """At what the life that has ended left on disk and in the log."""
-        prove_disk(self._directory, self._ledger)
-        traced = [line for line in self._daemon.log if "Traceback" in line]
-        if traced:
-            self._ledger.blame(f"it met what it did not expect: {self._daemon.log}")
+        ledger, log = self._ledger, self._daemon.log
+        prove_disk(self._directory, ledger)
+        ledger.counts["waits explained"] += sum("from the queue: " in line for line in log)
+        if ledger.counts["told to wait"] > ledger.counts["waits explained"]:
+            ledger.blame("a machine was told to wait instead of being given what was announced")
+        if any("Traceback" in line for line in log):
+            ledger.blame("it met what it did not expect")
+        if len(ledger.wrong) > self._blamed:
+            self._blamed = len(ledger.wrong)
+            ledger.wrong += log
 
     def _is_delivered(self) -> bool:
         waiting = undelivered(self._directory)

@@ -26,6 +26,7 @@ class Ledger:
             if status == 200:
                 self.acknowledged.add(title)
             elif status == 417:
+                self.counts["PUT that was nobody's"] += 1
                 self.unclaimed.add(title)
             else:
                 self.unknown.add(title)

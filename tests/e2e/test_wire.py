@@ -8,6 +8,7 @@ import signal
 import socket
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -252,6 +253,17 @@ def test_a_database_that_does_not_answer_makes_machines_wait_and_loses_nothing(
     again, _ = ask(daemon, "HEAD")
     assert again.getheader("Content-Length") == str(len(image))
     assert ask(daemon, "GET")[1] == image
+
+
+def test_what_a_head_announced_is_given_though_the_database_does_not_answer_since(
+    tmp_path: Path, daemon: RunningDaemon, image: bytes
+) -> None:
+    load(daemon, tmp_path)
+    ask(daemon, "HEAD")
+    with closing(sqlite3.connect(daemon.directory / "state/dispatchd.db")) as database:
+        database.execute("BEGIN IMMEDIATE")
+        assert ask(daemon, "GET")[1] == image
+    eventually(lambda: "downloading" in daemon.states())
 
 
 def test_firmware_has_its_answer_though_what_was_sent_cannot_be_written_down(
