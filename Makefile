@@ -32,8 +32,9 @@ check: lint ## Format, lint, types, import direction, unit tests: under a minute
 
 test: lint ## Everything. As root on Debian it installs the programs that it needs.
 	packaging/requirements.sh test
-	$(BIN)/python -m pytest -n auto --hypothesis-profile=thorough -m 'not firmware'
+	$(BIN)/python -m pytest -n auto --hypothesis-profile=thorough -m 'not firmware and not system'
 	$(BIN)/python -m pytest -m firmware
+	$(BIN)/python -m pytest -m system
 
 bench: venv ## dispatchd beside nginx, in minutes; writes docs/performance.md. ROUNDS=1: a quick look.
 	packaging/requirements.sh bench

@@ -22,12 +22,17 @@ class Namespace:
     Leaving kills what was started in it and deletes it with its interfaces.
     """
 
-    def __init__(self, label: str) -> None:
+    def __init__(self, label: str, *, of: int | None = None) -> None:
+        """``of``: the process whose namespace it is; None: a new one."""
+        self._of = of
         self.name = f"dispatch-{label}-{secrets.token_hex(4)}"
         self._started: list[subprocess.Popen[str]] = []
 
     def __enter__(self) -> Self:
-        _ip("netns", "add", self.name)
+        if self._of is None:
+            _ip("netns", "add", self.name)
+        else:
+            _ip("netns", "attach", self.name, str(self._of))
         try:
             self.ip("link", "set", "lo", "up")
         except BaseException:
