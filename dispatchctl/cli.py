@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import click
@@ -10,9 +10,20 @@ import msgspec
 
 from dispatchctl.client import Client, Failure, find_socket
 
+#: The commands of each module, in the order in which people come to need them.
+MODULES = {
+    "status": ("status", "show", "events"),
+    "loading": ("load", "unload", "releases"),
+    "queue": ("retry", "cancel", "pause", "resume"),
+    "machines": ("machines",),
+    "reports": ("reports", "login"),
+    "simulate": ("simulate",),
+    "cache": ("cache",),
+    "backup": ("backup",),
+}
 
-@dataclass(slots=True)
-class Session:
+
+class Session(msgspec.Struct, kw_only=True):
     """One run of dispatchctl: whom it asks, and whether it prints JSON."""
 
     socket: str | None = None
@@ -44,7 +55,8 @@ pass_session = click.make_pass_decorator(Session, ensure=True)
 
 
 class Commands(click.Group):
-    """Sorted by what people do first; every command takes --json, before or after its name."""
+    """In the order in which they are defined; every command takes --json, before or after its
+    name."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
@@ -70,7 +82,20 @@ class Commands(click.Group):
         return decorate
 
 
-@click.group(cls=Commands, invoke_without_command=True)
+class Modules(Commands):
+    """Imports a module when one of its commands is asked for: `status` needs few of them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [name for names in MODULES.values() for name in names]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        for module, names in MODULES.items():
+            if cmd_name in names:
+                import_module(f"dispatchctl.{module}")
+        return super().get_command(ctx, cmd_name)
+
+
+@click.group(cls=Modules, invoke_without_command=True)
 @click.option("--socket", metavar="PATH", help="The control socket of dispatchd.")
 @json_option
 @click.version_option(package_name="dispatchd", prog_name="dispatchctl")
@@ -80,7 +105,9 @@ def dispatchctl(context: click.Context, socket: str | None) -> None:
     session = context.ensure_object(Session)
     session.socket = socket
     if context.invoked_subcommand is None:
-        context.invoke(context.command.commands["status"])  # type: ignore[attr-defined]
+        status = dispatchctl.get_command(context, "status")
+        assert status is not None  # noqa: S101 - it is one of MODULES
+        context.invoke(status)
 
 
 def run() -> None:

@@ -1,6 +1,6 @@
 """Words and tables for people. A sign never stands without its word."""
 
-import shutil
+import os
 import sys
 import unicodedata
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ def table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> str:
     """Aligned columns; the last one is cut on a terminal that is too narrow, never elsewhere."""
     lines = [list(header), *[list(row) for row in rows]]
     widths = [max(width(line[column]) for line in lines) for column in range(len(header))]
-    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else 10_000
+    room = os.get_terminal_size(sys.stdout.fileno()).columns if sys.stdout.isatty() else 10_000
     said = []
     for line in lines:
         cells = [
