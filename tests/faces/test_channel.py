@@ -5,7 +5,9 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from waitress.task import WSGITask
 from dispatchd.faces.channel import Transfer
 from dispatchd.faces.loop import Loop
 from tests.eventually import eventually
+from tests.faces.serving import read_answer, serving
 
 MIB = 1024 * 1024
 
@@ -46,70 +49,42 @@ class Serving:
 
 @pytest.fixture
 def serve() -> Iterator[Callable[[Path], Serving]]:
-    running: list[tuple[Loop, threading.Thread]] = []
+    with ExitStack() as stack:
 
-    def start(path: Path) -> Serving:
-        seen = Seen()
+        def start(path: Path) -> Serving:
+            seen = Seen()
 
-        def first() -> None:
-            seen.first += 1
+            def first() -> None:
+                seen.first += 1
 
-        def application(environ: dict[str, Any], start_response: Any) -> Any:
-            parts = environ["PATH_INFO"].strip("/").split("/")
-            if len(parts) != 2:
-                start_response("200 OK", [("Content-Length", "5"), ("Content-Type", "text/plain")])
-                return [b"small"]
-            offset, length = int(parts[0]), int(parts[1])
-            headers = [("Content-Type", "application/efi"), ("Content-Length", str(length))]
-            start_response("200 OK", [*headers, ("ETag", '"x"')])
-            return Transfer(
-                path.open("rb"),
-                offset=offset,
-                length=length,
-                on_first_byte=first,
-                on_progress=seen.progress.append,
-                on_end=seen.ends.append,
-            )
+            def application(environ: dict[str, Any], start_response: Any) -> Any:
+                parts = environ["PATH_INFO"].strip("/").split("/")
+                if len(parts) != 2:
+                    start_response("200 OK", [("Content-Length", "5")])
+                    return [b"small"]
+                offset, length = int(parts[0]), int(parts[1])
+                headers = [("Content-Type", "application/efi"), ("Content-Length", str(length))]
+                start_response("200 OK", [*headers, ("ETag", '"x"')])
+                return Transfer(
+                    path.open("rb"),
+                    offset=offset,
+                    length=length,
+                    on_first_byte=first,
+                    on_progress=seen.progress.append,
+                    on_end=seen.ends.append,
+                )
 
-        listener = socket.create_server(("127.0.0.1", 0))
-        listener.setblocking(False)
-        loop = Loop()
-        loop.serve(
-            application,
-            [listener],
-            name="boot",
-            threads=4,
-            connections=100,
-            on_misfit=lambda kind, address: seen.misfits.append((kind, address)),
-        )
-        thread = threading.Thread(target=lambda: loop.run(drain=0, grace=2))
-        thread.start()
-        running.append((loop, thread))
-        return Serving(listener.getsockname()[1], seen, loop)
+            def on_misfit(kind: str, address: str) -> None:
+                seen.misfits.append((kind, address))
 
-    yield start
-    for loop, thread in running:
-        loop.stop()
-        thread.join(30)
-        assert not thread.is_alive()
+            loop, port = stack.enter_context(serving(application, on_misfit=on_misfit))
+            return Serving(port, seen, loop)
+
+        yield start
 
 
 def request(sock: socket.socket, path: str) -> None:
     sock.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-
-
-def read_answer(sock: socket.socket) -> tuple[bytes, bytes]:
-    """One answer: its head and its body of Content-Length."""
-    data = b""
-    while b"\r\n\r\n" not in data:
-        data += sock.recv(65536)
-    head, _, body = data.partition(b"\r\n\r\n")
-    length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
-    while len(body) < length:
-        chunk = sock.recv(1 << 20)
-        assert chunk, "the connection ended within a body"
-        body += chunk
-    return head, body
 
 
 def test_a_part_of_a_file_arrives_whole_and_is_observed(
@@ -251,7 +226,6 @@ def test_a_file_system_without_sendfile_is_copied_from(tmp_path: Path) -> None:
     """What sendfile(2) cannot read goes waitress's own way, with the same observers."""
     ends: list[int] = []
     progress: list[int] = []
-    from io import BytesIO
 
     def application(environ: dict[str, Any], start_response: Any) -> Any:
         start_response("200 OK", [("Content-Length", "7")])
@@ -264,20 +238,12 @@ def test_a_file_system_without_sendfile_is_copied_from(tmp_path: Path) -> None:
             on_end=ends.append,
         )
 
-    listener = socket.create_server(("127.0.0.1", 0))
-    listener.setblocking(False)
-    loop = Loop()
-    loop.serve(application, [listener], name="boot", threads=1, connections=10)
-    thread = threading.Thread(target=lambda: loop.run(drain=0, grace=2))
-    thread.start()
-    with socket.create_connection(listener.getsockname(), timeout=30) as sock:
-        request(sock, "/")
-        assert read_answer(sock)[1] == b"2345678"
-    eventually(lambda: ends == [7])
-    assert progress[-1] == 7
-    loop.stop()
-    thread.join(30)
-    assert not thread.is_alive()
+    with serving(application) as (_, port):
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as sock:
+            request(sock, "/")
+            assert read_answer(sock)[1] == b"2345678"
+        eventually(lambda: ends == [7])
+        assert progress[-1] == 7
 
 
 def test_waitress_is_what_the_channel_expects() -> None:
