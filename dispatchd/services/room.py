@@ -99,8 +99,11 @@ class Room:
 
     def held(self) -> list[Held]:
         """Every file, the longest unused first."""
+        entries = self._cache.entries()
+        digests = [entry.sha256 for entry in entries]
         with self._store.reading() as tx:
-            needed, names, uses = tx.needs.labels(), tx.needs.names(), tx.needs.last_uses()
+            needed, names = tx.needs.labels(), tx.needs.names(digests)
+            uses = tx.needs.last_uses(digests)
             announced = tx.needs.announced(self._clock.now() - ANNOUNCED)
         held = [
             Held(
@@ -110,7 +113,7 @@ class Room:
                 busy=entry.sha256 in announced or self._cache.is_open(entry.sha256),
                 used_at=uses.get(entry.sha256) or datetime.fromtimestamp(entry.since, UTC),
             )
-            for entry in self._cache.entries()
+            for entry in entries
         ]
         return sorted(held, key=lambda one: one.used_at)
 

@@ -1,6 +1,6 @@
 """Who needs which bytes, by digest."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -43,20 +43,22 @@ class Needs:
         query = sa.select(promises.c.sha256).where(promises.c.made_at >= since)
         return set(self._connection.execute(query).scalars())
 
-    def last_uses(self) -> dict[str, datetime]:
-        """When an attempt last began or ended with each digest."""
+    def last_uses(self, digests: Collection[str]) -> dict[str, datetime]:
+        """When an attempt last began or ended with each of these digests, where one did."""
         used = sa.func.max(sa.func.coalesce(attempts.c.ended_at, attempts.c.assigned_at))
         query = (
             sa.select(assets.c.sha256, used)
             .join(workloads, workloads.c.asset_id == assets.c.id)
             .join(attempts, attempts.c.workload_id == workloads.c.id)
+            .where(assets.c.sha256.in_(digests))
             .group_by(assets.c.sha256)
         )
         return {row[0]: row[1] for row in self._connection.execute(query)}
 
-    def names(self) -> dict[str, list[str]]:
-        """What the assets of each digest are called."""
-        query = sa.select(assets.c.sha256, assets.c.name).distinct().order_by(assets.c.name)
+    def names(self, digests: Collection[str]) -> dict[str, list[str]]:
+        """What the assets of each of these digests are called."""
+        query = sa.select(assets.c.sha256, assets.c.name).where(assets.c.sha256.in_(digests))
+        query = query.distinct().order_by(assets.c.name)
         named: dict[str, list[str]] = {}
         for digest, name in self._connection.execute(query):
             named.setdefault(digest, []).append(name)
@@ -67,9 +69,9 @@ class Needs:
         query = sa.select(assets.c.sha256).where(assets.c.arrival == Arrival.WHOLE).distinct()
         return set(self._connection.execute(query).scalars())
 
-    def bytes_left(self, digests: Iterable[str]) -> None:
+    def bytes_left(self, digests: Collection[str]) -> None:
         """The bytes are no longer in the cache: fetched again where somebody needs them."""
-        here = (assets.c.arrival == Arrival.WHOLE) & assets.c.sha256.in_(list(digests))
+        here = (assets.c.arrival == Arrival.WHOLE) & assets.c.sha256.in_(digests)
         self._connection.execute(
             sa.update(assets).where(here).values(arrival=Arrival.ARRIVING, reason="")
         )
