@@ -5,7 +5,7 @@ import random
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 
@@ -47,7 +47,7 @@ class Remote(Protocol):
 class _Pause:
     """``no_room``: why it does not fit, where that is what it waits for."""
 
-    until: float
+    until: float = 0.0
     tries: int = 0
     wrong: int = 0
     no_room: NoRoom | None = None
@@ -169,7 +169,8 @@ class Fetcher:
     def fetch(self, flight: Flight) -> None:
         """Bring one asset's bytes into the cache, or note when to try again."""
         try:
-            digest = self._bring(flight)
+            self._arrivals.publish(flight, self._bring(flight))
+            self._forget(flight)
         except _Ended:
             log.info("%s: the download ends, to be taken up when it is wanted", flight.asset.name)
         except NoRoom as error:
@@ -183,9 +184,10 @@ class Fetcher:
             self._look_again(flight, error)
         except DispatchError as error:
             self._put_off(flight, error, wrong=False)
-        else:
-            self._forget(flight)
-            self._arrivals.publish(flight, digest)
+        except Exception:
+            # Whatever this is, it is not met again at once.
+            self._pause(flight, LOOK, _Pause())
+            raise
         finally:
             with self._lock:
                 del self._flights[flight.key]
@@ -240,16 +242,14 @@ class Fetcher:
             self._give_up(flight, f"gone from GitHub: {error}")
 
     def _wait_for_room(self, flight: Flight, error: NoRoom) -> None:
-        until = self._clock.monotonic() + LOOK
-        with self._lock:
-            before = self._pauses.get(flight.key)
-            self._pauses[flight.key] = _Pause(until=until, no_room=error)
+        before = self._pauses.get(flight.key)
+        self._pause(flight, LOOK, _Pause(no_room=error))
         if before is None or before.no_room is None:
             log.warning("%s: cache full: %s; %s", flight.asset.name, error, error.hint)
             self._arrivals.note(flight, f"cache full: {error}")
 
     def _put_off(self, flight: Flight, error: DispatchError, *, wrong: bool) -> None:
-        before = self._pauses.get(flight.key, _Pause(until=0))
+        before = self._pauses.get(flight.key, _Pause())
         # What got further may go on at once; what gets nowhere waits longer and longer.
         tries = 1 if flight.gauge.gained and not wrong else before.tries + 1
         if before.wrong + wrong >= WRONG:
@@ -259,13 +259,16 @@ class Fetcher:
         if isinstance(error, Unavailable) and error.retry_at is not None:
             pause = max(pause, (error.retry_at - self._clock.now()).total_seconds())
         pause *= random.uniform(1.0, 1.25)  # noqa: S311 - spreads load, guards nothing
-        until = self._clock.monotonic() + pause
-        with self._lock:
-            self._pauses[flight.key] = _Pause(until=until, tries=tries, wrong=before.wrong + wrong)
+        self._pause(flight, pause, _Pause(tries=tries, wrong=before.wrong + wrong))
         if self._stopping.is_set():
             return
         self._arrivals.note(flight, str(error))
         log.warning("%s: %s; next try in %.0f s", flight.asset.name, error, pause)
+
+    def _pause(self, flight: Flight, seconds: float, why: _Pause) -> None:
+        until = self._clock.monotonic() + seconds
+        with self._lock:
+            self._pauses[flight.key] = replace(why, until=until)
 
     def _give_up(self, flight: Flight, reason: str) -> None:
         self._forget(flight)

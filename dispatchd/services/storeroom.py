@@ -129,7 +129,9 @@ class Storeroom:
 
     def _discard(self, entry: Entry) -> None:
         with self._store.writing() as tx:
-            name = ", ".join(tx.needs.names([entry.sha256]).get(entry.sha256, [])) or entry.sha256[:12]
+            name = (
+                ", ".join(tx.needs.names([entry.sha256]).get(entry.sha256, [])) or entry.sha256[:12]
+            )
             tx.needs.bytes_left([entry.sha256])
             text = f"{name}: its copy in the cache is damaged, fetched again where it is needed"
             tx.tell(Kind.BYTES_CORRUPT, text, at=self._clock.now())

@@ -3,11 +3,13 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from dispatchd.domain.model import Arrival, State
 from dispatchd.services.flight import SLOW, WINDOW, Gauge
+from dispatchd.services.github import RemoteAsset
 from tests.dispatcher.lab import HandClock
 from tests.github_standin import faults
 from tests.services.github_world import Lab, running_lab
@@ -203,3 +205,21 @@ def test_a_rate_is_taken_over_the_last_seconds() -> None:
     assert gauge.progress().arrived == 5000 + 49 * 100_000
     assert gauge.progress().rate == 0
     assert gauge.is_slow()
+
+
+def test_an_error_that_nobody_expected_is_not_met_again_at_once(
+    tmp_path: Path, bench: Bench
+) -> None:
+    class Broken:
+        """A source that does what no source may."""
+
+        def open_asset(self, asset: RemoteAsset, *, offset: int = 0) -> NoReturn:
+            raise ZeroDivisionError
+
+    broken = Bench(tmp_path, bench.world, github=Broken())  # type: ignore[arg-type]
+    with pytest.raises(ZeroDivisionError):
+        broken.fetch()
+    assert broken.fetcher.due() == []
+    broken.clock.advance(60)
+    assert len(broken.fetcher.due()) == 1
+    broken.store.close()

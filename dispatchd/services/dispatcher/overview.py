@@ -47,9 +47,10 @@ class Overview:
             workloads = self._rows(tx, shown)
             knock = tx.knocks.latest()
             machines = {machine.id: machine for machine in tx.machines.all()}
-            waiting = {one.asset_id for one in shown if one.state is State.UNASSIGNED}
+            waiting = [one.asset_id for one in shown if one.state is State.UNASSIGNED]
+            assets = tx.assets.some(set(waiting))
             attention = [
-                *self._arrivals.attention(tx.assets.some(waiting).values()),
+                *self._arrivals.attention(assets[asset_id] for asset_id in waiting),
                 *Attention(tx, self._context, machines, shown).lines(),
             ]
             paused = bool(tx.queue_paused_by())
