@@ -2,13 +2,15 @@
 
 import getpass
 import sys
+from pathlib import Path
 
 import click
 import msgspec
 
 from dispatchctl import render
 from dispatchctl.cli import Session, dispatchctl, pass_session
-from dispatchctl.client import Failure, segment
+from dispatchctl.client import Failure, Misused, segment
+from dispatchctl.export import write_all
 from dispatchctl.selector import select
 from dispatchd import wire
 
@@ -16,7 +18,7 @@ from dispatchd import wire
 @dispatchctl.group()
 @click.pass_context
 def reports(context: click.Context) -> None:
-    """List reports; show, claim or deliver one."""
+    """List reports; show, claim, deliver or export them."""
     if context.invoked_subcommand is None:
         session = context.ensure_object(Session)
         answer = session.client.get("/v1/reports", wire.Reports)
@@ -110,13 +112,40 @@ def claim(session: Session, report: str, workload: str) -> None:
 
 
 @reports.command("retry")
-@click.argument("report")
+@click.argument("words", metavar="REPORT…", nargs=-1)
+@click.option("--held", is_flag=True, help="All that are held.")
+@click.option("--all", "every", is_flag=True, help="All that are held or refused.")
 @pass_session
-def retry_(session: Session, report: str) -> None:
-    """Deliver a held, refused or kept report now."""
-    path = f"/v1/reports/{segment(_resolve(session, report))}/retry"
-    answer = session.client.send("POST", path, None, wire.Report)
-    session.show(answer, lambda: f"{answer.title}: {render.delivery(answer)}")
+def retry_(session: Session, words: tuple[str, ...], held: bool, every: bool) -> None:
+    """Deliver held, refused or kept reports now."""
+    if bool(words) == (held or every):
+        raise Misused("name reports, or --held, or --all")
+    states = {"held", "refused"} if every else {"held"}
+    listed = session.client.get("/v1/reports", wire.Reports)
+    ids = [_resolve(session, word) for word in words] or [
+        report.id for report in listed.reports if report.state in states
+    ]
+    sent = [
+        session.client.send("POST", f"/v1/reports/{segment(one)}/retry", None, wire.Report)
+        for one in ids
+    ]
+    answer = wire.Reports(reports=sent, unclaimed=[])
+    session.show(
+        answer,
+        lambda: (
+            "\n".join(f"{one.title}: {render.delivery(one)}" for one in sent)
+            or "There is nothing to deliver again."
+        ),
+    )
+
+
+@reports.command()
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
+@pass_session
+def export(session: Session, directory: Path) -> None:
+    """Write every report as Markdown, and what nobody claims as it came."""
+    answer = write_all(session.client, directory)
+    session.show(answer, lambda: f"{answer.files} files in {answer.directory}")
 
 
 @dispatchctl.command()

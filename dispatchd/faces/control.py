@@ -81,7 +81,7 @@ class ControlFace:
             "/v1/queue/resume": {"POST": lambda: self._pause(paused=False)},
             "/v1/machines": {"GET": lambda: _json(self.overview.machines())},
             "/v1/machines/<reference>": {"PUT": self._set_machine, "DELETE": self._forget},
-            "/v1/reports": {"GET": lambda: _json(self.overview.reports())},
+            "/v1/reports": {"GET": lambda: _json(self.overview.reports(_number("offset")))},
             "/v1/reports/<report_id>": {
                 "GET": lambda report_id: _json(self.overview.report(report_id))
             },

@@ -51,9 +51,10 @@ class Reports:
             found.setdefault(row.workload_id, []).append(_split(row))
         return found
 
-    def latest(self, limit: int) -> list[tuple[Report, OutboxEntry]]:
-        """Newest first."""
-        query = self._both().order_by(reports.c.received_at.desc(), reports.c.id).limit(limit)
+    def latest(self, limit: int, offset: int = 0) -> list[tuple[Report, OutboxEntry]]:
+        """Newest first, after the ``offset`` newest."""
+        query = self._both().order_by(reports.c.received_at.desc(), reports.c.id)
+        query = query.limit(limit).offset(offset)
         return [_split(row) for row in self._connection.execute(query)]
 
     def on_file(self, workload_id: int, run: int) -> bool:

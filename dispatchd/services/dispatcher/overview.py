@@ -124,14 +124,15 @@ class Overview:
         with self._context.store.reading() as tx:
             return shapes.machine(tx, tx.machines.get(machine_id))
 
-    def reports(self) -> wire.Reports:
-        """The latest reports, and what is unclaimed; newest first, without their bodies."""
+    def reports(self, offset: int = 0) -> wire.Reports:
+        """The reports after the ``offset`` latest, and what is unclaimed; newest first, without
+        their bodies."""
         with self._context.store.reading() as tx:
             machines = {machine.id: machine for machine in tx.machines.all()}
             return wire.Reports(
                 reports=[
                     shapes.report(tx, report, entry, machines, whole=False)
-                    for report, entry in tx.reports.latest(ROWS)
+                    for report, entry in tx.reports.latest(ROWS, offset)
                 ],
                 unclaimed=[shapes.unclaimed(body, whole=False) for body in tx.unclaimed.all()],
             )

@@ -1,0 +1,88 @@
+"""Reports of a real dispatchd: held without a token, exported, delivered after login."""
+
+import http.client
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.daemon import RunningDaemon
+from tests.eventually import eventually
+from tests.github_standin import GitHubStandIn
+from tests.github_standin.faults import says
+
+TOKEN = "ghp_" + "a1B2" * 9
+
+
+@pytest.fixture
+def github() -> Iterator[GitHubStandIn]:
+    with GitHubStandIn() as github:
+        github.repository("lab/results")
+        yield github
+    assert github.violations == []
+
+
+@pytest.fixture
+def daemon(tmp_path: Path, github: GitHubStandIn) -> Iterator[RunningDaemon]:
+    images = tmp_path / "images"
+    images.mkdir()
+    (images / "host-a.efi").write_bytes(b"a" * 1000)
+    settings = f'[discovery]\nenabled = false\n[github]\napi_url = "{github.api_url}"\n'
+    settings += 'issue_spacing = "1s"\n'
+    with RunningDaemon(tmp_path / "dispatchd", settings=settings) as daemon:
+        daemon.ctl("load", "--dir", str(images), "--report-to", "lab/results")
+        yield daemon
+
+
+def say(daemon: RunningDaemon, method: str, body: bytes = b"") -> int:
+    """One request of the machine epyc-07 on the boot port; the status."""
+    connection = http.client.HTTPConnection("127.0.0.1", daemon.port, timeout=20)
+    connection.request(method, "/dispatch/epyc-07", body or None)
+    answer = connection.getresponse()
+    answer.read()
+    connection.close()
+    return answer.status
+
+
+def report(daemon: RunningDaemon, *titles: str) -> None:
+    """Boot, and report each of these."""
+    assert [say(daemon, "HEAD"), say(daemon, "GET"), say(daemon, "POST")] == [200, 200, 200]
+    for title in titles:
+        assert say(daemon, "PUT", json.dumps({"title": title, "body": "it works"}).encode()) == 200
+
+
+def states(daemon: RunningDaemon) -> list[str]:
+    return [one["state"] for one in json.loads(daemon.ctl("reports", "--json"))["reports"]]
+
+
+def test_held_reports_are_exported_and_leave_by_themselves_after_login(
+    daemon: RunningDaemon, github: GitHubStandIn, tmp_path: Path
+) -> None:
+    report(daemon, "one", "two")
+    eventually(lambda: states(daemon) == ["held", "held"], within=20)
+    assert "2 reports safe here" in daemon.ctl("status")
+    assert "2 files" in daemon.ctl("reports", "export", str(tmp_path / "out"))
+    texts = [file.read_text() for file in sorted((tmp_path / "out").iterdir())]
+    assert sorted(text.splitlines()[2] for text in texts) == ['title: "one"', 'title: "two"']
+    assert all("\n---\n\nit works\n" in text for text in texts)
+    github.token(TOKEN)
+    daemon.ctl("login", stdin=TOKEN)
+    eventually(lambda: states(daemon) == ["filed", "filed"], within=20)
+    issues = github.repositories["lab/results"].issues
+    assert sorted(issue.title for issue in issues) == ["one", "two"]
+
+
+def test_a_refused_report_stays_readable_and_is_delivered_again_when_asked(
+    daemon: RunningDaemon, github: GitHubStandIn
+) -> None:
+    github.token(TOKEN)
+    daemon.ctl("login", stdin=TOKEN)
+    github.faults.next("POST", "*/issues", says(422, "Validation Failed"))
+    report(daemon, "one")
+    eventually(lambda: states(daemon) == ["refused"], within=20)
+    assert "GitHub refuses it (422)" in daemon.ctl("status")
+    daemon.ctl("reports", "retry", "--all")
+    eventually(lambda: states(daemon) == ["filed"], within=20)
+    assert "nothing to deliver" in daemon.ctl("reports", "retry", "--held")
+    assert "name reports" in daemon.ctl("reports", "retry", status=2)
