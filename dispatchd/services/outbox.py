@@ -44,6 +44,8 @@ FIRST_PROBE, LONGEST_PROBE = 60.0, 600.0
 COMMENT_TRIES = 3
 #: A limit that GitHub repeats is waited for twice as long each time, up to this much longer.
 LONGEST_EXTRA = timedelta(hours=1)
+#: Seconds by which wall clock and monotonic clock may drift apart before it is a jump.
+JUMP = 30.0
 #: A report that made us fail in a way nobody foresaw is left alone this long.
 POISON = timedelta(hours=1)
 OPTIONAL = ("labels", "assignees", "milestone", "title")
@@ -78,6 +80,7 @@ class Outbox:
         self._filing = Filing(store, tracker, tokens.current, clock, footer=footer)
         self._wake = threading.Event()
         self._token_value: str | None = None
+        self._offset = self._clock_offset()
         self._probes: set[str] = set()
 
     def wake(self) -> None:
@@ -111,6 +114,7 @@ class Outbox:
     def step(self) -> bool:
         """Take the report that is due first one step further; whether there was one."""
         self._notice_token()
+        self._notice_jump()
         entry = self._next()
         if entry is None:
             return False
@@ -132,6 +136,17 @@ class Outbox:
         if value != self._token_value:
             self._token_value = value
             self.release_held()
+
+    def _notice_jump(self) -> None:
+        """When somebody sets the wall clock, what is due moves with it."""
+        jump = self._clock_offset() - self._offset
+        self._offset += jump
+        if abs(jump) >= JUMP:
+            with self._store.writing() as tx:
+                tx.outbox.shift(timedelta(seconds=jump))
+
+    def _clock_offset(self) -> float:
+        return self._clock.now().timestamp() - self._clock.monotonic()
 
     def _next(self) -> OutboxEntry | None:
         now = self._clock.now()
@@ -201,7 +216,7 @@ class Outbox:
             if not of_one:
                 # A token that is none is none everywhere; a repository is gone for itself alone.
                 of = None if isinstance(error, Unauthorized) else entry.report_to
-                tx.outbox.hold_rest(now, trouble["error"], report_to=of)
+                tx.outbox.hold_rest(now, trouble["error"], report_to=of, tries=entry.tries + 1)
             if entry.report_id not in self._probes:
                 text = f"{parcel.workload.label}: report held here: {trouble['error']}"
                 tx.tell(Kind.REPORT_HELD, text, at=now, **parcel.subjects)

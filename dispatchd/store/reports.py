@@ -1,6 +1,7 @@
 """Reports, the outbox that delivers them, and bodies that nobody claimed."""
 
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,8 +16,21 @@ reports, outbox, unclaimed, attempts = (
     schema.unclaimed,
     schema.attempts,
 )
+#: No delivery is put off longer: GitHub's limits are not.
+LONGEST_WAIT = timedelta(hours=26)
 #: Bounds on what is kept unclaimed.
 UNCLAIMED_ROWS, UNCLAIMED_BYTES = 100, 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trouble:
+    """How many deliveries to one repository go wrong, one of their errors, and times."""
+
+    report_to: str
+    count: int
+    error: str
+    since: datetime
+    next_at: datetime
 
 
 class Reports:
@@ -95,8 +109,8 @@ class Outbox:
 
     def due(self, now: datetime, limit: int) -> list[OutboxEntry]:
         """What may be delivered now, longest due first."""
-        ready = (outbox.c.state == Delivery.PENDING) & (outbox.c.next_at <= now)
-        query = sa.select(outbox).where(ready).order_by(outbox.c.next_at).limit(limit)
+        query = sa.select(outbox).where((outbox.c.state == Delivery.PENDING) & ~_waits(now))
+        query = query.order_by(outbox.c.next_at).limit(limit)
         return [OutboxEntry(**row) for row in self._connection.execute(query).mappings()]
 
     def next_due(self) -> datetime | None:
@@ -108,12 +122,22 @@ class Outbox:
         query = sa.select(sa.func.count()).select_from(outbox).where(outbox.c.state == state)
         return self._connection.execute(query).scalar_one()
 
-    def troubled(self, state: Delivery) -> tuple[int, str]:
-        """How many deliveries in this state met an error, and one of the errors."""
-        query = sa.select(sa.func.count(), sa.func.max(outbox.c.error))
-        query = query.where((outbox.c.state == state) & (outbox.c.error != ""))
-        count, error = self._connection.execute(query).one()
-        return count, error or ""
+    def troubled(self, state: Delivery) -> list[Trouble]:
+        """What goes wrong with deliveries in this state, one line for each repository."""
+        rows = outbox.c
+        query = (
+            sa.select(
+                rows.report_to,
+                sa.func.count().label("count"),
+                sa.func.max(rows.error).label("error"),
+                sa.func.min(rows.failing_since).label("since"),
+                sa.func.min(rows.next_at).label("next_at"),
+            )
+            .where((rows.state == state) & rows.failing_since.is_not(None))
+            .group_by(rows.report_to)
+            .order_by(rows.report_to)
+        )
+        return [Trouble(**row) for row in self._connection.execute(query).mappings()]
 
     def swap(self, before: OutboxEntry, **values: Any) -> OutboxEntry:
         """Change the delivery if it is still what the caller read; else raise Stale."""
@@ -130,12 +154,21 @@ class Outbox:
 
     def limited_until(self, now: datetime) -> datetime | None:
         """Until when GitHub wants to hear nothing from us, None if it does."""
-        limit = (outbox.c.state == Delivery.PENDING) & outbox.c.limited & (outbox.c.next_at > now)
+        limit = (outbox.c.state == Delivery.PENDING) & outbox.c.limited & _waits(now)
         return self._connection.execute(
             sa.select(sa.func.max(outbox.c.next_at)).where(limit)
         ).scalar()
 
-    def hold_rest(self, now: datetime, error: str, *, report_to: str | None) -> None:
+    def shift(self, jump: timedelta) -> None:
+        """Move all that is due, as the wall clock was moved."""
+        open_ = outbox.c.state.in_([Delivery.PENDING, Delivery.HELD])
+        query = sa.select(outbox.c.report_id, outbox.c.next_at).where(open_)
+        for row in self._connection.execute(query).all():
+            mine = outbox.c.report_id == row.report_id
+            moved = sa.update(outbox).where(mine).values(next_at=row.next_at + jump)
+            self._connection.execute(moved)
+
+    def hold_rest(self, now: datetime, error: str, *, report_to: str | None, tries: int) -> None:
         """Hold what is pending too, everything or what goes to one repository."""
         rows = outbox.c.state == Delivery.PENDING
         if report_to is not None:
@@ -145,7 +178,12 @@ class Outbox:
             sa.update(outbox)
             .where(rows)
             .values(
-                state=Delivery.HELD, next_at=now, error=error, limited=False, failing_since=since
+                state=Delivery.HELD,
+                next_at=now,
+                tries=tries,
+                error=error,
+                limited=False,
+                failing_since=since,
             )
         )
 
@@ -230,6 +268,11 @@ class UnclaimedBodies:
 
     def delete(self, identity: str) -> None:
         self._connection.execute(sa.delete(unclaimed).where(unclaimed.c.id == identity))
+
+
+def _waits(now: datetime) -> sa.ColumnElement[bool]:
+    """Whether a delivery is not due yet. One that is due in days was put off by a wrong clock."""
+    return (outbox.c.next_at > now) & (outbox.c.next_at < now + LONGEST_WAIT)
 
 
 def _values(thing: Report | OutboxEntry | Unclaimed) -> dict[str, Any]:

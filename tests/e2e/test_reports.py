@@ -61,7 +61,7 @@ def test_held_reports_are_exported_and_leave_by_themselves_after_login(
 ) -> None:
     report(daemon, "one", "two")
     eventually(lambda: states(daemon) == ["held", "held"], within=20)
-    assert "2 reports safe here" in daemon.ctl("status")
+    assert "2 reports for lab/results safe here" in daemon.ctl("status")
     assert "2 files" in daemon.ctl("reports", "export", str(tmp_path / "out"))
     texts = [file.read_text() for file in sorted((tmp_path / "out").iterdir())]
     assert sorted(text.splitlines()[2] for text in texts) == ['title: "one"', 'title: "two"']

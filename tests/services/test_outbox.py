@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,10 @@ from tests.github_standin.faults import (
     commit_then,
     commit_then_reset,
     invalid,
+    primary_limit,
     reset,
     says,
+    secondary_limit,
 )
 from tests.services.github_world import SECRET, running_lab
 from tests.services.outbox_bench import Bench
@@ -289,3 +292,250 @@ def test_a_token_never_reaches_an_issue(bench: Bench) -> None:
     (issue,) = bench.world.repository.issues
     assert SECRET not in issue.title + (issue.body or "")
     assert "\x00" not in (issue.body or "")
+
+
+# --- who waits for whom ---------------------------------------------------------------------------
+
+
+def posts(bench: Bench, repository: str = "AMDEPYC/sev-certify") -> int:
+    """How often an issue was asked for."""
+    return len(bench.world.standin.received("POST", f"/repos/{repository}/issues"))
+
+
+@pytest.mark.parametrize(
+    ("limit", "seconds"),
+    [
+        (says(429, "slow down", {"Retry-After": "100"}), 100),
+        (secondary_limit(), 60),
+        (says(403, "API rate limit exceeded"), 60),
+        (says(403, "You have been temporarily blocked from content creation."), 60),
+        (says(422, "Validation Failed: it was submitted too quickly"), 60),
+    ],
+    ids=["429", "secondary", "primary-in-words", "content", "too-quickly"],
+)
+def test_a_limit_holds_the_whole_writer_restarts_or_not(
+    bench: Bench, limit: Fault, seconds: float
+) -> None:
+    bench.world.standin.faults.next("POST", ISSUES, limit)
+    for title in ("one", "two", "three"):
+        bench.report(title)
+    asked = 1
+    while bench.clock.monotonic() < seconds:
+        bench.outbox.step()
+        assert len(bench.world.standin.requests) == asked
+        bench.clock.advance(5)
+        bench.restart()
+    bench.deliver(patience=60)
+    assert sorted(bench.issues) == ["one", "three", "two"]
+
+
+def test_a_primary_limit_is_waited_for_until_its_reset(bench: Bench) -> None:
+    now = bench.clock.now()
+    limit = primary_limit(int(now.timestamp()) + 1800, now=now)
+    bench.world.standin.faults.next("POST", ISSUES, limit)
+    bench.report()
+    bench.deliver(patience=1790)
+    assert bench.issues == []
+    bench.deliver(patience=60)
+    assert bench.issues == ["ubuntu 25.10"]
+
+
+def test_a_limit_that_is_repeated_is_waited_for_longer_each_time(bench: Bench) -> None:
+    bench.world.standin.faults.next("POST", ISSUES, secondary_limit(), times=3)
+    bench.report()
+    bench.deliver(patience=60 + 120 + 230)
+    assert bench.issues == []
+    bench.deliver(patience=60)
+    assert bench.issues == ["ubuntu 25.10"]
+    assert posts(bench) == 4
+
+
+def test_a_token_that_is_refused_is_tried_with_one_report_and_then_now_and_then(
+    bench: Bench,
+) -> None:
+    bench.world.standin.accounts.clear()
+    for title in ("one", "two", "three"):
+        bench.report(title)
+    bench.deliver(patience=50)
+    assert posts(bench) == 1
+    assert {entry.state for entry in bench.entries()} == {Delivery.HELD}
+    bench.deliver(patience=3600)
+    assert posts(bench) < 15
+    bench.world.standin.token(SECRET)
+    bench.deliver(patience=700)
+    assert sorted(bench.issues) == ["one", "three", "two"]
+
+
+def test_another_token_lets_everything_go_at_once(bench: Bench) -> None:
+    bench.world.standin.accounts.clear()
+    for title in ("one", "two"):
+        bench.report(title)
+    bench.deliver(patience=50)
+    bench.world.standin.token("ghp_another")
+    bench.world.token = Token(value="ghp_another", source="systemd credential")
+    bench.deliver(patience=20)
+    assert sorted(bench.issues) == ["one", "two"]
+
+
+def test_a_repository_that_is_gone_holds_up_no_other(bench: Bench) -> None:
+    other = bench.world.standin.repository("lab/other")
+    bench.report("to nowhere")
+    bench.report("to nowhere, too")
+    with bench.queue.store.writing() as tx:
+        for _, entry in tx.reports.latest(10):
+            tx.outbox.swap(entry, report_to="lab/nowhere")
+        tx.releases.update(1, report_to="lab/other")
+    bench.report("to the other")
+    bench.deliver(patience=60)
+    assert [issue.title for issue in other.issues] == ["to the other"]
+    assert posts(bench, "lab/nowhere") == 1
+    assert sorted(entry.state for entry in bench.entries()) == ["filed", "held", "held"]
+    nowhere = bench.world.standin.repository("lab/nowhere")
+    bench.deliver(patience=700)
+    assert len(nowhere.issues) == 2
+
+
+def test_a_report_that_alone_is_not_permitted_holds_up_no_other(bench: Bench) -> None:
+    spam = says(403, "Content is not allowed here")
+    bench.world.standin.faults.next("POST", ISSUES, spam)
+    for title in ("one", "two", "three"):
+        bench.report(title)
+    bench.deliver(patience=50)
+    assert len(bench.issues) == 2
+    bench.deliver(patience=700)
+    assert len(bench.issues) == 3
+
+
+def test_a_report_that_breaks_us_holds_up_no_other(bench: Bench) -> None:
+    bench.report("poison")
+    with bench.queue.store.writing() as tx:
+        tx.outbox.swap(bench.entry, report_to="not a repository")
+    bench.report("two")
+    bench.deliver(patience=60)
+    assert bench.issues == ["two"]
+
+
+# --- looking before posting again -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lag", [5, 15, 25])
+def test_an_issue_that_appears_late_in_listings_is_waited_for(bench: Bench, lag: int) -> None:
+    bench.world.standin.api.lag = timedelta(seconds=lag)
+    bench.world.standin.faults.next("POST", ISSUES, commit_then_reset())
+    bench.report()
+    bench.deliver(patience=300)
+    assert bench.issues == ["ubuntu 25.10"]
+
+
+def test_what_the_first_post_made_is_found_after_a_second_one_failed_too(bench: Bench) -> None:
+    faults = bench.world.standin.faults
+    faults.next("POST", ISSUES, commit_then(502))
+    bench.report()
+    bench.outbox.step()
+    hidden = bench.world.repository.issues.pop()
+    faults.next("POST", ISSUES, says(503, "busy"))
+    while posts(bench) < 2:
+        bench.clock.advance(10)
+        bench.outbox.step()
+    bench.world.repository.issues.append(hidden)
+    bench.deliver(patience=300)
+    assert bench.issues == ["ubuntu 25.10"]
+    assert posts(bench) == 2
+
+
+@pytest.mark.parametrize("hours", [-14, 14, 24 * 400])
+def test_a_clock_that_is_wrong_makes_no_second_issue(bench: Bench, hours: int) -> None:
+    bench.world.standin.faults.next("POST", ISSUES, commit_then_reset())
+    bench.report()
+    bench.clock.jump(hours * 3600)
+    bench.outbox.step()
+    bench.clock.jump(-hours * 3600)
+    bench.deliver(patience=300)
+    assert bench.issues == ["ubuntu 25.10"]
+    assert posts(bench) == 1
+
+
+def test_a_clock_that_was_right_when_it_was_set_back_keeps_no_report_waiting(bench: Bench) -> None:
+    bench.world.standin.faults.next("POST", ISSUES, says(503, "busy"), times=2)
+    bench.report()
+    bench.outbox.step()
+    bench.clock.jump(-3600)
+    bench.deliver(patience=120)
+    assert bench.issues == ["ubuntu 25.10"]
+
+
+def test_people_who_ask_again_and_again_do_not_shorten_the_looks(bench: Bench) -> None:
+    bench.world.standin.api.lag = timedelta(seconds=20)
+    bench.world.standin.faults.next("POST", ISSUES, commit_then_reset())
+    bench.report()
+    bench.outbox.step()
+    for _ in range(10):
+        bench.queue.operator.deliver_again(bench.entry.report_id, by="alice")
+        bench.outbox.release_held()
+        bench.outbox.step()
+    bench.deliver(patience=300)
+    assert bench.issues == ["ubuntu 25.10"]
+
+
+def test_a_listing_that_is_refused_says_nothing_about_the_report(bench: Bench) -> None:
+    faults = bench.world.standin.faults
+    faults.next("POST", ISSUES, commit_then_reset())
+    faults.next("GET", ISSUES, says(422, "Validation Failed"))
+    bench.report()
+    bench.deliver(patience=300)
+    assert bench.entry.state is Delivery.FILED
+    assert bench.issues == ["ubuntu 25.10"]
+
+
+def test_a_repository_that_was_renamed_under_way_gets_one_issue(bench: Bench) -> None:
+    bench.world.standin.faults.next("POST", ISSUES, commit_then_reset())
+    bench.report(body=long_text())
+    bench.outbox.step()
+    bench.world.standin.rename("AMDEPYC/sev-certify", "AMDEPYC/certify")
+    bench.deliver(patience=300)
+    assert bench.issues == ["ubuntu 25.10"]
+    assert bench.entry.state is Delivery.FILED
+    assert len(bench.world.repository.issues[0].comments) == 3
+
+
+# --- what GitHub keeps ----------------------------------------------------------------------------
+
+
+def test_names_are_compared_as_github_does(bench: Bench) -> None:
+    bench.world.repository.issue("another", labels=("Certificate",))
+    bench.world.repository.assignable.add("alice")
+    bench.report(labels=("certificate",), assignees=("alice",))
+    bench.deliver(patience=60)
+    assert bench.world.repository.issues[-1].labels == ["Certificate"]
+    assert bench.entry.warning == ""
+
+
+def test_a_label_that_may_not_be_made_is_left_out_and_the_issue_says_so(bench: Bench) -> None:
+    unauthorized = {"resource": "Repository", "field": "label", "code": "unauthorized"}
+    words = "You do not have permission to create labels on this repository."
+    bench.world.standin.faults.next("POST", ISSUES, says(403, words, errors=[unauthorized]))
+    bench.report(labels=("new",))
+    bench.deliver(patience=60)
+    (issue,) = bench.world.repository.issues
+    assert "> labels: left out" in (issue.body or "")
+    assert "labels" in bench.entry.warning
+
+
+def test_a_milestone_that_is_made_in_time_is_found(bench: Bench) -> None:
+    bench.report("one", milestone="c3.1")
+    bench.deliver(patience=60)
+    bench.world.repository.milestone("c3.1")
+    bench.report("two", milestone="c3.1")
+    bench.deliver(patience=60)
+    assert [issue.milestone is not None for issue in bench.world.repository.issues] == [False, True]
+
+
+def test_no_text_of_ours_or_of_githubs_carries_the_token(bench: Bench) -> None:
+    bench.world.standin.faults.next("POST", ISSUES, invalid("assignees", SECRET))
+    bench.report(
+        title=SECRET, body=f"{SECRET}\n{long_text()}", assignees=(SECRET,), milestone=SECRET
+    )
+    bench.deliver(patience=120)
+    sent = [one.body for one in bench.world.standin.requests if one.method == "POST"]
+    assert len(sent) == 5
+    assert not [body for body in sent[1:] if SECRET.encode() in body]

@@ -57,10 +57,13 @@ class Attention:
 
     def _deliveries(self) -> Iterable[str]:
         for state in (Delivery.HELD, Delivery.PENDING):
-            count, error = self._tx.outbox.troubled(state)
-            word = "held until a person acts" if state is Delivery.HELD else "tried again by itself"
-            if count:
-                yield f"GitHub: {count} reports safe here, {word}: {error}"
+            for trouble in self._tx.outbox.troubled(state):
+                wait = duration(max((trouble.next_at - self._now).total_seconds(), 0))
+                what = "held" if state is Delivery.HELD else f"tried again in {wait}"
+                yield (
+                    f"GitHub: {trouble.count} reports for {trouble.report_to} safe here since "
+                    f"{trouble.since.astimezone():%a %H:%M}, {what}: {trouble.error}"
+                )
         refused = self._tx.outbox.count(Delivery.REFUSED)
         if refused:
             yield f"GitHub refused {refused} reports for good: dispatchctl reports"
