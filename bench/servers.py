@@ -75,14 +75,19 @@ class Process:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def pids(self) -> list[int]:
+        """Every process that serves: its own, and those it started."""
+        return [self.pid, *_children(self.pid)]
+
     def cpu(self) -> float:
-        """Seconds of CPU of all its threads so far: clock_getcpuclockid(3), in nanoseconds."""
-        return time.clock_gettime((~self.pid << 3) | 2)
+        """Seconds of CPU of all threads so far: clock_getcpuclockid(3), in nanoseconds."""
+        return sum(time.clock_gettime((~pid << 3) | 2) for pid in self.pids)
 
     def peak_memory(self) -> int:
         """The most bytes that were resident."""
-        status = Path(f"/proc/{self.pid}/status").read_text()
-        return int(status.split("VmHWM:")[1].split()[0]) * 1024
+        stati = [Path(f"/proc/{pid}/status").read_text() for pid in self.pids]
+        return sum(int(status.split("VmHWM:")[1].split()[0]) * 1024 for status in stati)
 
     def _command(self) -> list[str]:
         raise NotImplementedError
@@ -105,8 +110,7 @@ class Nginx(Process):
     @property
     def pid(self) -> int:
         """The worker's."""
-        children = Path(f"/proc/{super().pid}/task/{super().pid}/children").read_text()
-        return int(children.split()[0])
+        return _children(super().pid)[0]
 
     def _command(self) -> list[str]:
         program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
@@ -128,6 +132,10 @@ class Dispatchd(Process):
 
     def _answers(self) -> bool:
         return "queue:" in (self.directory / "log").read_text() and super()._answers()
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def free_port() -> int:

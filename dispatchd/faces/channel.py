@@ -2,7 +2,7 @@
 
 Stock waitress pumps one fast download for as long as its socket takes bytes, so that the HEAD of
 another machine waits for seconds, and it cannot tell when a body's first and last byte went out.
-Here files go to a thread of their own, the sender's. This is the only place that knows waitress's
+Here files go to a process of their own, the sender's. This is the only place that knows waitress's
 internals; ``tests/faces/test_channel.py`` pins them.
 """
 
@@ -13,20 +13,18 @@ import socket
 import struct
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, BinaryIO
 
+from waitress import wasyncore
 from waitress.buffers import ReadOnlyFileBasedBuffer
 from waitress.channel import HTTPChannel
 from waitress.task import ErrorTask, WSGITask
 
+from dispatchd.faces.sending import GOING, SHORT
+
 log = logging.getLogger(__name__)
 
-#: Bytes that one connection may send before the others have their turn.
-BURST = 4 * 1024 * 1024
-#: Bytes that are copied at a time where the kernel cannot send a file by itself.
-COPIED = 256 * 1024
-#: What sendfile(2) says of a file that it cannot send; None is Python's, of what is no file.
-_NO_SENDFILE = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, None}
 #: First byte of a TLS record that carries a handshake (RFC 8446 section 5.1).
 TLS_HANDSHAKE = 0x16
 
@@ -34,9 +32,10 @@ TLS_HANDSHAKE = 0x16
 class Transfer(ReadOnlyFileBasedBuffer):
     """A part of a file as the body of an answer. Takes the file and closes it once.
 
-    ``on_first_byte`` and ``on_progress`` (with the bytes of this body that were handed to the
-    kernel so far) are called by the thread that sends, between two bursts: they must not block.
-    ``on_end`` is called once, when the body is complete or its connection is gone.
+    ``on_first_byte`` is called just before the first byte may go, so that no beacon overtakes it;
+    ``on_progress`` with the bytes of this body that were handed to the kernel so far; ``on_end``
+    with the last of these, once, when the body is complete or its connection is gone. They must not
+    block.
     """
 
     def __init__(
@@ -52,7 +51,6 @@ class Transfer(ReadOnlyFileBasedBuffer):
         super().__init__(file)
         self.offset = offset
         self.length = self.remain = length
-        self._is_copied = False
         self._closed = False
         self._on_first_byte = on_first_byte
         self._on_progress = on_progress
@@ -60,31 +58,25 @@ class Transfer(ReadOnlyFileBasedBuffer):
 
     @property
     def sent(self) -> int:
-        """Bytes of the body handed to the kernel so far."""
+        """Bytes of the body handed to the kernel so far, as far as is known."""
         return self.length - self.remain
 
     def prepare(self, size: int | None = None) -> int:
         """Waitress asks how much there is; the length was promised in the headers."""
         return self.length
 
-    def send_burst(self, sock: socket.socket) -> int:
-        """Send what the socket takes, up to ``BURST`` bytes; how many it took.
-
-        Raises EOFError where the file ends before its length, else OSError.
-        """
-        send = self._copy if self._is_copied else self._send_file
-        try:
-            count = send(sock, self.offset + self.sent, min(BURST, self.remain))
-        except BlockingIOError:
-            return 0
-        if not count:
-            raise EOFError
-        self.remain -= count
-        if count == self.sent and self._on_first_byte is not None:
+    def begin(self) -> None:
+        """The first byte may go from now on."""
+        if self._on_first_byte is not None:
             self._call(self._on_first_byte)
-        if self._on_progress is not None:
-            self._call(self._on_progress, self.sent)
-        return count
+
+    def reach(self, sent: int) -> int:
+        """So many bytes are sent; returns how many of them are new."""
+        new = sent - self.sent
+        self.remain -= new
+        if new and self._on_progress is not None:
+            self._call(self._on_progress, sent)
+        return new
 
     def close(self) -> None:
         if self._closed:
@@ -93,21 +85,6 @@ class Transfer(ReadOnlyFileBasedBuffer):
         self.file.close()
         if self._on_end is not None:
             self._call(self._on_end, self.sent)
-
-    def _send_file(self, sock: socket.socket, position: int, limit: int) -> int:
-        try:
-            return os.sendfile(sock.fileno(), self.file.fileno(), position, limit)
-        except OSError as error:
-            if error.errno not in _NO_SENDFILE:
-                raise
-            log.debug("cannot sendfile, copying instead: %s", error)
-            self._is_copied = True
-            return self._copy(sock, position, limit)
-
-    def _copy(self, sock: socket.socket, position: int, limit: int) -> int:
-        self.file.seek(position)
-        chunk = self.file.read(min(limit, COPIED))
-        return sock.send(chunk) if chunk else 0
 
     def _call(self, observer: Callable[..., None], *arguments: int) -> None:
         try:
@@ -144,14 +121,14 @@ class PeerTask(WSGITask):
 
 
 class Channel(HTTPChannel):
-    """One connection. It sends small answers itself, and leaves files to the sender: while that has
-    it (``_is_lent``), nobody else writes to the socket or watches it.
+    """One connection. It sends small answers itself, and lends its socket to the sender for a file:
+    for that time (``_order``) nobody here writes to the socket or watches it.
     """
 
     task_class = PeerTask
     error_task_class = EmptyErrorTask
     _heard = False
-    _is_lent = False
+    _order: int | None = None
 
     def received(self, data: bytes) -> bool:
         """Take bytes from the peer; one that speaks TLS is told by closing."""
@@ -174,65 +151,56 @@ class Channel(HTTPChannel):
         answering = self.total_outbufs_len and not self.is_sending_file()
         return bool(self.requests or self.request is not None or answering or not self._heard)
 
-    def fileno(self) -> int:
-        return int(self.socket.fileno())
-
     def writable(self) -> bool:
         """Whether the loop shall watch for room in the socket."""
-        return self.will_close or (not self._is_lent and bool(super().writable()))
+        return self.will_close or (self._order is None and bool(super().writable()))
 
     def handle_close(self) -> None:
-        """Close, in the loop's thread: the sender must not meet a socket that is another's."""
         with self.outbuf_lock:
-            self._take_back()
+            if self._order is not None:
+                self.server.sender.forget(self._order)
+                # The sender has the same socket open: closing ours would not end the connection.
+                with suppress(OSError):
+                    self.socket.shutdown(socket.SHUT_RDWR)
+                self._order = None
             super().handle_close()
 
-    def send_burst(self) -> None:
-        """Send a burst of the file. Called by the sender."""
+    def on_sent(self, sent: int, how: int) -> None:
+        """News from the sender, in the loop's thread."""
         with self.outbuf_lock:
-            if not self._is_lent:
-                return
             transfer = self.outbufs[0]
-            try:
-                self.total_outbufs_len -= transfer.send_burst(self.socket)
-            except EOFError:
-                # Only a broken connection says so.
-                log.error("a file became shorter while it was sent to %s: cut", self.addr[0])
-                self.will_close = True
-            except (ConnectionError, TimeoutError) as error:
-                log.debug("%s went away: %s", self.addr[0], error)
-                self.will_close = True
-            except OSError as error:
-                log.error("cannot send a file to %s: %s", self.addr[0], error)
-                self.will_close = True
+            self.total_outbufs_len -= transfer.reach(sent)
             self.last_activity = time.time()
-            if transfer.remain and not self.will_close:
+            if how == GOING:
                 return
-            self._take_back()
-            if not transfer.remain:
+            self._order = None
+            if how == 0:
                 # What waitress put behind it takes the next answer.
                 self.outbufs.pop(0).close()
-        # What comes next is the loop's.
-        self.server.pull_trigger()
+                return
+        # Only a broken connection says that a body is not whole.
+        self.will_close = True
+        if how == SHORT:
+            log.error("a file became shorter while it was sent to %s: cut", self.addr[0])
+        elif how in wasyncore._DISCONNECTED or how == errno.ETIMEDOUT:
+            log.debug("%s went away: %s", self.addr[0], os.strerror(how))
+        else:
+            log.error("cannot send a file to %s: %s", self.addr[0], os.strerror(how))
 
-    def _lend(self) -> None:
-        with self.outbuf_lock:
-            self._is_lent = True
-            self.server.sender.take(self)
-
-    def _take_back(self) -> None:
-        if self._is_lent:
-            self.server.sender.release(self)
-            self._is_lent = False
+    def _lend(self, transfer: Transfer) -> None:
+        transfer.begin()
+        self._order = self.server.sender.order(
+            self, self.socket, transfer.file, offset=transfer.offset, length=transfer.length
+        )
 
     def _flush_some(self, do_close: bool = True) -> bool:
         """Send what the socket takes of what comes before the next file; whether any went out."""
         is_sent = False
-        while not self._is_lent:
+        while self._order is None:
             buffer = self.outbufs[0]
             if buffer.__len__() > 0:
                 if isinstance(buffer, Transfer):
-                    self._lend()
+                    self._lend(buffer)
                     break
                 count = self.send(buffer.get(self.sendbuf_len), do_close=do_close)
                 if not count:

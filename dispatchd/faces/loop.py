@@ -233,7 +233,7 @@ class Loop:
         ``grace`` seconds while a peer that is connected is owed an answer. Who connects then waits
         for the next daemon if the listeners outlive us. Everything is closed when this returns.
         """
-        self._sender.start()
+        self._sender.start(self._map)
         while not self._stopping:
             self._turn(1.0)
         if self.transfers():
@@ -266,6 +266,9 @@ class Loop:
 
     def _turn(self, seconds: float) -> None:
         wasyncore.poll2(seconds, self._map)
+        if self._sender.is_dead:
+            # Nothing of it can be taken up again: systemd starts a whole daemon.
+            raise RuntimeError("the process that sends files has died")
         self._on_turn()
 
 

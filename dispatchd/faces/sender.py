@@ -1,62 +1,91 @@
-"""The thread that sends files, so that the loop that reads and answers never waits behind them.
+"""The daemon's side of the process that sends files (``sending``): orders go out, news comes in."""
 
-sendfile(2) gives up the interpreter while it runs: the next HEAD is decided and answered meanwhile.
-"""
-
-import logging
-import os
+import itertools
 import select
-import threading
-from typing import Protocol
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+from typing import Any, BinaryIO, Protocol
 
-log = logging.getLogger(__name__)
+from waitress import wasyncore
 
-
-class Connection(Protocol):
-    """A connection whose next bytes are a file's."""
-
-    def fileno(self) -> int: ...
-    def send_burst(self) -> None: ...
+from dispatchd.faces.sending import GOING, NEWS, ORDER
 
 
-class Sender:
-    """Lets every connection that it was given send a burst in turn, whenever its peer takes bytes.
+class Lender(Protocol):
+    """A connection that lends its socket until a file is sent."""
 
-    Level-triggered epoll(7) does the turns: what has just sent is behind all others that can.
+    def on_sent(self, sent: int, how: int) -> None: ...
+
+
+class Sender(wasyncore.dispatcher):
+    """Takes orders from any thread; lenders hear of them in the loop's thread.
+
+    ``is_dead``: the process ended, unasked.
     """
 
-    def __init__(self) -> None:
-        self._epoll = select.epoll()
-        self._connections: dict[int, Connection] = {}
-        self._stopping = os.eventfd(0)
-        self._epoll.register(self._stopping, select.EPOLLIN)
-        self._thread = threading.Thread(target=self._run, name="sender", daemon=True)
+    is_dead = False
 
-    def start(self) -> None:
-        self._thread.start()
+    def __init__(self) -> None:
+        self._lenders: dict[int, Lender] = {}
+        self._numbers = itertools.count()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, map_: dict[int, Any]) -> None:
+        """Start the process; ``map_`` is the loop's."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "dispatchd.faces.sending", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                env={},
+            )
+        super().__init__(ours, map=map_)
 
     def stop(self) -> None:
         """Send no more, whatever is left."""
-        os.eventfd_write(self._stopping, 1)
-        self._thread.join()
-        self._epoll.close()
-        os.close(self._stopping)
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
 
-    def take(self, connection: Connection) -> None:
-        """Send for the connection from now on. Any thread may call: a waiting epoll hears of it."""
-        self._connections[connection.fileno()] = connection
-        self._epoll.register(connection.fileno(), select.EPOLLOUT)
-
-    def release(self, connection: Connection) -> None:
-        """Send no more for the connection, which is still open. The last burst may still run."""
-        self._epoll.unregister(connection.fileno())
-        del self._connections[connection.fileno()]
-
-    def _run(self) -> None:
+    def order(
+        self, lender: Lender, sock: socket.socket, file: BinaryIO, *, offset: int, length: int
+    ) -> int:
+        """Have a part of the file sent; returns the order's number."""
+        number = next(self._numbers)
+        self._lenders[number] = lender
         while True:
-            for descriptor, _ in self._epoll.poll():
-                if descriptor == self._stopping:
-                    return
-                # Released since poll looked?
-                if connection := self._connections.get(descriptor):
-                    connection.send_burst()
+            try:
+                socket.send_fds(
+                    self.socket,
+                    [ORDER.pack(number, offset, length)],
+                    [sock.fileno(), file.fileno()],
+                )
+            except BlockingIOError:
+                # Not for long: the process takes orders first, and never waits for us.
+                select.select([], [self.socket], [], 1)
+            else:
+                return number
+
+    def forget(self, number: int) -> None:
+        """The lender wants no more news of its order."""
+        self._lenders.pop(number, None)
+
+    def writable(self) -> bool:
+        return False
+
+    def handle_read(self) -> None:
+        with suppress(BlockingIOError):
+            while news := self.socket.recv(NEWS.size):
+                number, sent, how = NEWS.unpack(news)
+                lender = self._lenders.get(number)
+                if how != GOING:
+                    self.forget(number)
+                if lender is not None:
+                    lender.on_sent(sent, how)
+
+    def handle_close(self) -> None:
+        self.is_dead = True
+        self.close()

@@ -113,6 +113,12 @@ class RunningDaemon:
         assert self._process is not None
         self._process.send_signal(number)
 
+    def children(self) -> list[int]:
+        """The processes that it started."""
+        assert self._process is not None
+        pid = self._process.pid
+        return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
     def ctl(self, *words: str, status: int = 0, stdin: str = "") -> str:
         """Run dispatchctl; what it printed."""
         done = subprocess.run(

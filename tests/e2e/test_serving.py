@@ -68,8 +68,10 @@ def test_a_download_goes_on_where_it_was_when_dispatchd_is_killed(
     etag = machine.head()
     answer = machine.ask("GET")
     got = answer.read(5 * MIB)
+    (sender,) = daemon.children()
     daemon.signal(signal.SIGKILL)
     assert daemon.ended(30) == -signal.SIGKILL
+    eventually(lambda: not Path(f"/proc/{sender}").exists())
     daemon.start()
     again = power_on(daemon.port, "epyc-07")
     rest = again.ask("GET", Range=f"bytes={len(got)}-", If_Match=etag)
@@ -78,3 +80,10 @@ def test_a_download_goes_on_where_it_was_when_dispatchd_is_killed(
     assert again.status_of("POST", b"") == 200
     assert daemon.states().count("booting") == 1
     assert daemon.states().count("unassigned") == SLOW + 1
+
+
+def test_dispatchd_ends_when_the_process_that_sends_files_does(daemon: RunningDaemon) -> None:
+    (sender,) = daemon.children()
+    os.kill(sender, signal.SIGKILL)
+    assert daemon.ended(30) == 1
+    assert any("the process that sends files has died" in line for line in daemon.log)

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dispatchd.faces import byterange
-from dispatchd.faces.channel import BURST, Transfer
+from dispatchd.faces.channel import Transfer
+from dispatchd.faces.sending import BURST
 from tests.faces.serving import read_answer, serving
 
 MIB = 1 << 20
@@ -22,7 +23,7 @@ SIZES = st.one_of(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Source:
     """A loop that serves the first SIZE bytes of one file at /SIZE, with ranges."""
 

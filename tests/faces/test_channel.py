@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -222,28 +221,16 @@ def test_garbage_gets_an_empty_answer_and_is_told(
     assert serving.seen.misfits == [("bad request", "127.0.0.1")]
 
 
-def test_a_file_system_without_sendfile_is_copied_from(tmp_path: Path) -> None:
-    """What sendfile(2) cannot read goes waitress's own way, with the same observers."""
-    ends: list[int] = []
-    progress: list[int] = []
-
-    def application(environ: dict[str, Any], start_response: Any) -> Any:
-        start_response("200 OK", [("Content-Length", "7")])
-        # BytesIO has no descriptor at all: io.UnsupportedOperation is an OSError.
-        return Transfer(
-            BytesIO(b"0123456789"),
-            offset=2,
-            length=7,
-            on_progress=progress.append,
-            on_end=ends.append,
-        )
-
-    with serving(application) as (_, port):
-        with socket.create_connection(("127.0.0.1", port), timeout=30) as sock:
-            request(sock, "/")
-            assert read_answer(sock)[1] == b"2345678"
-        eventually(lambda: ends == [7])
-        assert progress[-1] == 7
+def test_a_file_that_sendfile_cannot_send_is_copied(
+    serve: Callable[[Path], Serving],
+) -> None:
+    path = Path("/proc/self/environ")
+    serving = serve(path)
+    with serving.connect() as sock:
+        request(sock, "/2/7")
+        assert read_answer(sock)[1] == path.read_bytes()[2:9]
+    eventually(lambda: serving.seen.ends == [7])
+    assert serving.seen.progress == [7]
 
 
 def test_waitress_is_what_the_channel_expects() -> None:
