@@ -15,18 +15,12 @@ from dispatchd.crashpoints import reach
 from dispatchd.errors import StoreError
 from dispatchd.store.copies import snapshots, take_snapshot
 from dispatchd.store.engine import WRITE
+from dispatchd.store.revision import migrations
 
 log = logging.getLogger(__name__)
 
-PACKAGED = Path(__file__).parents[1] / "migrations"
-CHECKED_OUT = Path(__file__).parents[2] / "migrations"
 #: Steps of SQLite's machine between two calls of ``on_progress``: some tens of milliseconds.
 STEPS = 1_000_000
-
-
-def migrations() -> Path:
-    """Where the migrations are: inside the installed package, or beside it in a checkout."""
-    return PACKAGED if PACKAGED.is_dir() else CHECKED_OUT
 
 
 def configuration() -> Config:

@@ -18,10 +18,10 @@ from dispatchd.store.copies import copy
 from dispatchd.store.engine import WRITE, create_engine, translated
 from dispatchd.store.history import Events, Knocks
 from dispatchd.store.machines import Machines, queue_pause, swap_queue
-from dispatchd.store.migrate import upgrade
 from dispatchd.store.needs import Needs
 from dispatchd.store.releases import Assets, Releases
 from dispatchd.store.reports import Outbox, Reports, UnclaimedBodies
+from dispatchd.store.revision import is_current
 from dispatchd.store.workloads import Attempts, Workloads
 
 log = logging.getLogger(__name__)
@@ -89,7 +89,10 @@ class Store:
         self._engine = create_engine(url)
         self._writing = threading.Lock()
         with translated(f"open the database {self._engine.url.database}"):
-            upgrade(self._engine, on_progress=on_progress)
+            if not is_current(self._engine):
+                from dispatchd.store.migrate import upgrade
+
+                upgrade(self._engine, on_progress=on_progress)
 
     def close(self) -> None:
         """Close every connection. The last one folds the log into the database."""

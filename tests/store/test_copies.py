@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dispatchd.errors import StoreError
-from dispatchd.store import migrate
+from dispatchd.store import revision
 from dispatchd.store.copies import KEPT, copy, snapshots, take_snapshot
 from dispatchd.store.replacement import is_worth_something, prepare, put_in_place
 from dispatchd.store.store import Store
@@ -79,7 +79,7 @@ def test_a_copy_that_fails_leaves_nothing_behind(store: Store, tmp_path: Path) -
 def with_another_migration(tmp_path: Path) -> Path:
     """The migrations of a later version: one more than there are."""
     later = tmp_path / "migrations"
-    shutil.copytree(migrate.migrations(), later)
+    shutil.copytree(revision.migrations(), later)
     (later / "versions" / "9999_later.py").write_text(
         f'from alembic import op\nrevision = "9999"\ndown_revision = "{newest()}"\n'
         'def upgrade():\n    op.execute("CREATE TABLE later (id INTEGER)")\n'
@@ -88,7 +88,7 @@ def with_another_migration(tmp_path: Path) -> Path:
 
 
 def newest() -> str:
-    return sorted(path.name[:4] for path in migrate.migrations().glob("versions/[0-9]*.py"))[-1]
+    return sorted(path.name[:4] for path in revision.migrations().glob("versions/[0-9]*.py"))[-1]
 
 
 def test_a_migration_keeps_a_snapshot_and_going_back_names_it(
@@ -97,7 +97,7 @@ def test_a_migration_keeps_a_snapshot_and_going_back_names_it(
     add_machine(store, "epyc-07")
     assert snapshots(database) == []
     with monkeypatch.context() as later:
-        later.setattr(migrate, "PACKAGED", with_another_migration(tmp_path))
+        later.setattr(revision, "PACKAGED", with_another_migration(tmp_path))
         steps: list[int] = []
         Store(f"sqlite:///{database}", on_progress=lambda: steps.append(1)).close()
         assert steps

@@ -16,7 +16,7 @@ from alembic.script import ScriptDirectory
 
 from dispatchd.domain.model import Unclaimed
 from dispatchd.errors import Stale, StoreError
-from dispatchd.store import migrate
+from dispatchd.store import migrate, revision
 from dispatchd.store.engine import WRITE, create_engine
 from dispatchd.store.reports import UNCLAIMED_BYTES, UNCLAIMED_ROWS
 from dispatchd.store.schema import metadata
@@ -44,6 +44,10 @@ def head() -> str:
     return newest
 
 
+def test_the_newest_migration_is_known_by_its_file() -> None:
+    assert revision.newest() == head()
+
+
 def test_the_migrations_make_the_schema(engine: sa.Engine) -> None:
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
@@ -53,7 +57,7 @@ def test_a_migration_that_fails_leaves_nothing_behind(
     url: str, engine: sa.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copy = tmp_path / "migrations"
-    shutil.copytree(migrate.migrations(), copy)
+    shutil.copytree(revision.migrations(), copy)
     (copy / "versions" / "9999_broken.py").write_text(
         "import sqlalchemy as sa\nfrom alembic import op\n"
         f'revision = "9999"\ndown_revision = "{head()}"\n'
@@ -61,7 +65,7 @@ def test_a_migration_that_fails_leaves_nothing_behind(
         '    op.create_table("half", sa.Column("id", sa.Integer))\n'
         '    op.execute("INSERT INTO nowhere VALUES (1)")\n'
     )
-    monkeypatch.setattr(migrate, "PACKAGED", copy)
+    monkeypatch.setattr(revision, "PACKAGED", copy)
     with pytest.raises(StoreError, match="nowhere"):
         Store(url)
     assert "half" not in sa.inspect(engine).get_table_names()
