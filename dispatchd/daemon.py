@@ -36,6 +36,7 @@ from dispatchd.services.dispatcher.overview import Overview
 from dispatchd.services.dispatcher.phases import Phases
 from dispatchd.services.dispatcher.unit import Context, Policy
 from dispatchd.services.fetcher import Fetcher
+from dispatchd.services.forgetting import Forgetting
 from dispatchd.services.github import GitHub
 from dispatchd.services.knocks import KnockBook
 from dispatchd.services.network import Endpoint, Neighbours, boot_urls
@@ -132,6 +133,7 @@ class Daemon:
             "deadlines": self._overseer.run,
             "observations": self._observations.run,
             "knocks": self._knocks.run,
+            "forgetting": self._forgetting.run,
             "fetcher": self._fetcher.run,
             "storeroom": self._storeroom.run,
             "catalog": self._catalog.run,
@@ -231,6 +233,7 @@ class Daemon:
         self._overview = Overview(context, version=VERSION, urls=self._urls, arrivals=self._fetcher)
         self._observations = Observations()
         self._knocks = KnockBook(store)
+        self._forgetting = Forgetting(store, clock, keep=lambda: self._settings.history.keep)
         idle = Idle(
             context,
             programs=lambda: self._programs,

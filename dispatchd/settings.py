@@ -18,9 +18,11 @@ import msgspec
 from dispatchd.errors import ConfigError
 
 SYSTEM_FILE = Path("/etc/dispatchd/dispatchd.toml")
-_DURATION = re.compile(r"(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9})s)?")
+_DURATION = re.compile(r"(?:(\d{1,9})d)?(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9})s)?")
 #: Seconds. Beyond it is a slip of the hand, and soon more than clocks and waits can count.
 _LONGEST = 10 * 365 * 86400
+#: Seconds. Reports may come late, and what nobody claimed is kept as long.
+SHORTEST_MEMORY = 7 * 86400
 _SIZE = re.compile(r"(\d{1,15})\s*(B|KiB|MiB|GiB|TiB)")
 _LISTEN = re.compile(r"(\*|\[[0-9A-Fa-f:.]+\]|[0-9.]+):(\d{1,5})")
 _UNITS = {"B": 0, "KiB": 10, "MiB": 20, "GiB": 30, "TiB": 40}
@@ -28,6 +30,10 @@ _UNITS = {"B": 0, "KiB": 10, "MiB": 20, "GiB": 30, "TiB": 40}
 
 class Duration(float):
     """A length of time in seconds, written like "1h30m"."""
+
+
+class Age(Duration):
+    """The same, and empty for an age that nothing reaches: 0."""
 
 
 class Size(int):
@@ -111,6 +117,14 @@ class Reports(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     failures: bool = False
 
 
+class History(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    keep: Age = Age(0)
+
+    def check(self) -> None:
+        if 0 < self.keep < SHORTEST_MEMORY:
+            raise ValueError("keep: less than 7d, and what is late could not be told from new")
+
+
 class Discovery(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     enabled: bool = True
 
@@ -126,6 +140,7 @@ class _File(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     cache: CacheSection = CacheSection()
     github: GitHub = GitHub()
     reports: Reports = Reports()
+    history: History = History()
     discovery: Discovery = Discovery()
 
 
@@ -145,6 +160,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cache: CacheSection
     github: GitHub
     reports: Reports
+    history: History
     discovery: Discovery
 
 
@@ -193,16 +209,18 @@ def _decode(kind: type, value: Any) -> Any:
     """A duration or a size from the words of the file."""
     if not isinstance(value, str):
         raise TypeError(f"Expected `str`, got `{type(value).__name__}`")
-    if kind is Duration:
+    if kind is Age and not value.strip():
+        return Age(0)
+    if issubclass(kind, Duration):
         found = _DURATION.fullmatch(value.replace(" ", ""))
         parts = [int(part or 0) for part in found.groups()] if found else [0]
         if not any(parts):
             raise ValueError(f'{value!r} is no length of time like "30s", "5m" or "1h30m"')
-        hours, minutes, seconds = parts
-        length = hours * 3600 + minutes * 60 + seconds
+        days, hours, minutes, seconds = parts
+        length = days * 86400 + hours * 3600 + minutes * 60 + seconds
         if length > _LONGEST:
             raise ValueError(f"{value!r} is longer than ten years")
-        return Duration(length)
+        return kind(length)
     if not value.strip():
         return Size(0)
     match = _SIZE.fullmatch(value.strip())
@@ -235,7 +253,7 @@ def _explain(error: str, table: dict[str, Any]) -> tuple[str, str]:
 def _resolve(
     file: _File, source: Path | None, environ: Mapping[str, str], *, is_root: bool
 ) -> Settings:
-    for name in ("boot", "github"):
+    for name in ("boot", "history", "github"):
         try:
             getattr(file, name).check()
         except ValueError as error:
@@ -268,6 +286,7 @@ def _resolve(
         cache=file.cache,
         github=file.github,
         reports=file.reports,
+        history=file.history,
         discovery=file.discovery,
     )
 

@@ -7,12 +7,15 @@ from typing import Any
 import sqlalchemy as sa
 
 from dispatchd.domain.event import Kind
+from dispatchd.domain.model import State
 from dispatchd.store import schema
 from dispatchd.store.engine import insert
 
-events, knocks = schema.events, schema.knocks
+events, knocks, workloads = schema.events, schema.knocks, schema.workloads
 #: Knocks kept. A port scanner must not fill the disk.
 KNOCKS = 10_000
+#: Rows that one transaction looks at to forget some of them: machines wait for it.
+BATCH = 500
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,6 +56,19 @@ class Events:
     def insert(self, *, kind: Kind, **values: Any) -> int:
         return insert(self._connection, events, kind=kind.value, **values)
 
+    def forget(self, *, after: int, before: datetime) -> tuple[int, int | None]:
+        """Of the next ``BATCH`` events after the one with this id remove those of ``before``, but
+        for those of workloads that are still to run. Returns how many, and where to go on."""
+        query = sa.select(events.c.id, events.c.at).where(events.c.id > after)
+        rows = self._connection.execute(query.order_by(events.c.id).limit(BATCH)).all()
+        old = [row.id for row in rows if row.at < before]
+        if not old:
+            return 0, None
+        unsettled = sa.select(workloads.c.id).where(workloads.c.id == events.c.workload_id)
+        unsettled = unsettled.where(workloads.c.state.not_in([State.FINISHED, State.FAILED]))
+        gone = sa.delete(events).where(events.c.id.in_(old) & ~unsettled.exists())
+        return self._connection.execute(gone).rowcount, rows[-1].id
+
     def after(self, event_id: int, limit: int) -> list[Line]:
         query = sa.select(events).where(events.c.id > event_id).order_by(events.c.id).limit(limit)
         return [Line(**row) for row in self._connection.execute(query).mappings()]
@@ -82,6 +98,10 @@ class Knocks:
         values = {name: getattr(knock, name) for name in Knock.__slots__}
         newest = insert(self._connection, knocks, **values)
         self._connection.execute(sa.delete(knocks).where(knocks.c.id <= newest - KNOCKS))
+
+    def forget(self, before: datetime) -> int:
+        """Remove knocks of before; returns how many."""
+        return self._connection.execute(sa.delete(knocks).where(knocks.c.at < before)).rowcount
 
     def latest(self) -> Knock | None:
         query = sa.select(knocks).order_by(knocks.c.id.desc()).limit(1)

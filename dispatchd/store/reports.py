@@ -6,9 +6,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from dispatchd.domain.model import DELIVERED, Delivery, OutboxEntry, Report, Unclaimed
+from dispatchd.domain.model import DELIVERED, Delivery, OutboxEntry, Report, State, Unclaimed
 from dispatchd.errors import NotFound, Stale
 from dispatchd.store import schema
+from dispatchd.store.history import BATCH
 
 reports, outbox, unclaimed, attempts = (
     schema.reports,
@@ -18,6 +19,9 @@ reports, outbox, unclaimed, attempts = (
 )
 #: No delivery is put off longer: GitHub's limits are not.
 LONGEST_WAIT = timedelta(hours=26)
+workloads, releases = schema.workloads, schema.releases
+#: Where somebody is who goes through all reports in the order in which they came.
+Place = tuple[datetime, str]
 #: Bounds on what is kept unclaimed.
 UNCLAIMED_ROWS, UNCLAIMED_BYTES = 100, 64 * 1024 * 1024
 
@@ -88,6 +92,37 @@ class Reports:
         of_run = (attempts.c.workload_id == workload_id) & (attempts.c.run == run)
         wanted = self._both().where(of_run & (reports.c.failure == failure))
         return self._connection.execute(wanted.limit(1)).first() is not None
+
+    def forget(self, *, after: Place, before: datetime) -> tuple[int, Place | None]:
+        """Of the next ``BATCH`` reports from that place on remove those of ``before``, but for what
+        is to be delivered, what is refused, and what is loaded. Returns how many, and where to go
+        on."""
+        place = sa.tuple_(reports.c.received_at, reports.c.id)
+        here = sa.tuple_(sa.literal(after[0], reports.c.received_at.type), after[1])
+        query = (
+            sa.select(reports.c.received_at, reports.c.id)
+            .where((place > here) & (reports.c.received_at < before))
+            .order_by(reports.c.received_at, reports.c.id)
+            .limit(BATCH)
+        )
+        rows = self._connection.execute(query).all()
+        if not rows:
+            return 0, None
+        gone = (
+            sa.select(reports.c.id)
+            .join(outbox, outbox.c.report_id == reports.c.id)
+            .join(attempts, attempts.c.id == reports.c.attempt_id)
+            .join(workloads, workloads.c.id == attempts.c.workload_id)
+            .join(releases, releases.c.id == workloads.c.release_id)
+            .where(reports.c.id.in_([row.id for row in rows]))
+            .where(outbox.c.state.in_([Delivery.FILED, Delivery.KEPT]))
+            .where(releases.c.unloaded_at.is_not(None))
+            .where(workloads.c.state.in_([State.FINISHED, State.FAILED]))
+        )
+        ids = self._connection.execute(gone).scalars().all()
+        self._connection.execute(sa.delete(outbox).where(outbox.c.report_id.in_(ids)))
+        self._connection.execute(sa.delete(reports).where(reports.c.id.in_(ids)))
+        return len(ids), (rows[-1].received_at, rows[-1].id)
 
     def _both(self) -> sa.Select[Any]:
         return (
