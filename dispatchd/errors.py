@@ -86,3 +86,7 @@ class Forbidden(Unauthorized):
 
 class Gone(Refused):
     """What was there is no longer there, or never was for this token (404, 410)."""
+
+
+class Corrupt(Refused):
+    """The bytes are not those that were announced."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from dispatchd.crashpoints import reach
-from dispatchd.errors import NoRoom, Refused, StoreError, Unavailable
+from dispatchd.errors import Corrupt, NoRoom, StoreError, Unavailable
 
 #: Bytes read from the disk at a time.
 CHUNK = 1024 * 1024
@@ -135,9 +135,9 @@ class Cache:
     ) -> str:
         """Bring in what is missing of ``size`` bytes, and return the digest of the whole.
 
-        Raises Unavailable where they end early, and keeps what came; Refused where they are not
-        what was announced, and keeps nothing; NoRoom where the disk is full. ``on_progress`` is
-        told how many bytes are here, and may raise to end it.
+        Raises Unavailable where they end early, NoRoom where the disk is full, what ``open_from``
+        raises, and what ``on_progress`` does, which is told how many bytes are here: what came is
+        kept then. Raises Corrupt where they are not what was announced, and keeps nothing.
         """
         path = self._partial(key)
         try:
@@ -155,7 +155,7 @@ class Cache:
             path.rename(self.directory / digest)
             reach("cache-after-rename")
             _sync(self.directory)
-        except Refused:
+        except Corrupt:
             path.unlink(missing_ok=True)
             raise
         except OSError as error:
@@ -194,14 +194,14 @@ class _Filling:
     def take(self, stream: Stream) -> None:
         """Append what comes; a source that begins anew is followed."""
         if stream.total not in (None, self._size):
-            raise Refused(
+            raise Corrupt(
                 f"its bytes are wrong: {stream.total} come where {self._size} were announced"
             )
         if stream.offset != self.arrived:
             self._start_over()
         for chunk in stream.chunks:
             if self.arrived + len(chunk) > self._size:
-                raise Refused(
+                raise Corrupt(
                     f"its bytes are wrong: more come than the {self._size} that were announced"
                 )
             self._file.write(chunk)
@@ -212,10 +212,10 @@ class _Filling:
             raise Unavailable(f"the download ended after {self.arrived} of {self._size} bytes")
 
     def digest(self, announced: str) -> str:
-        """What all the bytes have; raises Refused where that is not what was announced."""
+        """What all the bytes have; raises Corrupt where that is not what was announced."""
         digest = self._hash.hexdigest()
         if announced and digest != announced:
-            raise Refused(
+            raise Corrupt(
                 f"its bytes are wrong: their sha256 is {digest}, announced was {announced}"
             )
         return digest

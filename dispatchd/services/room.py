@@ -87,12 +87,13 @@ class Room:
 
     def fill(self, besides: str = "") -> Fill:
         """How full the cache is, without the download ``besides``."""
-        partials = self._cache.partials()
-        given = dict(self._given)
-        coming = {**partials, **given}
-        coming.pop(besides, None)
+        entries, partials = self._cache.entries(), self._cache.partials()
+        # What is whole is still given room for a moment.
+        whole = {one.sha256 for one in entries} | {besides}
+        given = {key: size for key, size in dict(self._given).items() if key not in whole}
+        coming = {key: size for key, size in partials.items() if key not in whole} | given
         return Fill(
-            used=sum(one.size for one in self._cache.entries()) + sum(coming.values()),
+            used=sum(one.size for one in entries) + sum(coming.values()),
             unwritten=sum(size - partials.get(key, 0) for key, size in given.items()),
             free=shutil.disk_usage(self._cache.directory).free,
         )

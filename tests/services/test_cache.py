@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatchd.errors import NoRoom, Refused, StoreError, Unavailable
+from dispatchd.errors import Corrupt, NoRoom, StoreError, Unavailable
 from dispatchd.services.cache import Cache, Stream
 from tests.requirements import require_root
 
@@ -82,7 +82,7 @@ def test_a_damaged_partial_file_is_fetched_from_the_beginning(tmp_path: Path, le
     cache = Cache(tmp_path)
     (tmp_path / ".partial-key").write_bytes(left)
     if len(left) == 5:
-        with pytest.raises(Refused, match="announced was"):
+        with pytest.raises(Corrupt, match="announced was"):
             cache.fill("key", source(b"whole"), size=5, sha256=digest_of(b"whole"))
     assert cache.fill("key", source(b"whole"), size=5, sha256=digest_of(b"whole"))
 
@@ -90,7 +90,7 @@ def test_a_damaged_partial_file_is_fetched_from_the_beginning(tmp_path: Path, le
 @pytest.mark.parametrize("data", [b"too many", b"few"])
 def test_another_size_than_announced_gets_nothing_in(tmp_path: Path, data: bytes) -> None:
     cache = Cache(tmp_path)
-    with pytest.raises(Refused, match="come where 5 were announced"):
+    with pytest.raises(Corrupt, match="come where 5 were announced"):
         cache.fill("key", source(data), size=5, sha256="")
     assert os.listdir(tmp_path) == []
 

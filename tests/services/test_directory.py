@@ -98,6 +98,7 @@ def test_a_file_that_changed_since_it_was_loaded_is_withdrawn(
     assert bench.arrivals() == [Arrival.GONE, Arrival.WHOLE]
     reasons = [one.reason for one in bench.workloads() if one.name == "a.efi"]
     assert reasons == [f"withdrawn: {images}/a.efi changed since it was loaded"]
+    bench.fetch()
     assert bench.cache.partials() == {}
 
 

@@ -54,6 +54,17 @@ def test_a_break_is_taken_up_where_it_was(bench: Bench, killed: bool) -> None:
     assert bench.cache.partials() == {}
 
 
+@pytest.mark.parametrize("trouble", [faults.bad_token(), faults.not_found(), faults.html(502)])
+def test_trouble_between_two_breaks_loses_nothing(bench: Bench, trouble: faults.Fault) -> None:
+    bench.world.standin.faults.next("GET", "/store/*", faults.truncated(BREAK))
+    bench.fetch()
+    bench.world.standin.faults.next("GET", "*/assets/*", trouble)
+    bench.fetch_later()
+    bench.fetch_later()
+    assert ranges(bench) == [None, f"bytes={HERE}-"]
+    assert bench.bytes_of("host.efi") == DATA
+
+
 def test_the_signed_address_is_asked_for_anew_after_a_break(bench: Bench) -> None:
     bench.world.standin.faults.next("GET", "/store/*", faults.truncated(BREAK))
     bench.world.standin.faults.next("GET", "/store/*", faults.expired_signature())

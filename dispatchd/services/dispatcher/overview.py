@@ -193,7 +193,7 @@ class Overview:
                     arrived=progress.arrived,
                     rate=progress.rate,
                     eta=left / progress.rate if progress.rate else None,
-                    trouble=asset.reason or None if arrives else None,
+                    trouble=asset.reason or None if arrives and not progress.rate else None,
                     pinned=shapes.label(machines, workload.pinned_to),
                     why=outlook.why,
                     until=outlook.until,
