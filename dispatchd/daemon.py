@@ -38,6 +38,7 @@ from dispatchd.services.dispatcher.unit import Context, Policy
 from dispatchd.services.fetcher import Fetcher
 from dispatchd.services.forgetting import Forgetting
 from dispatchd.services.github import GitHub
+from dispatchd.services.hooks import Hooks
 from dispatchd.services.knocks import KnockBook
 from dispatchd.services.network import Endpoint, Neighbours, boot_urls
 from dispatchd.services.outbox import Outbox
@@ -138,6 +139,7 @@ class Daemon:
             "storeroom": self._storeroom.run,
             "catalog": self._catalog.run,
             "outbox": self._outbox.run,
+            "hooks": self._hooks.run,
             "status": self._report_status,
             "watchdog": Watchdog(self._systemd, self._threads.pulses, ask=self._loop.ask).run,
         }
@@ -158,10 +160,15 @@ class Daemon:
         """What other processes could hold or deny: the directories, the sockets, the database."""
         settings = self._settings
         self._stack.callback(self._systemd.close)
+        self._hooks = Hooks(
+            self._environ,
+            command=lambda: self._settings.hooks.command,
+            timeout=lambda: self._settings.hooks.timeout,
+        )
         self._stack.enter_context(locked(settings.state_dir))
         self._store = Store(
             settings.database,
-            listeners=[journal.tell, lambda _: self._news.set()],
+            listeners=[journal.tell, self._hooks.tell, lambda _: self._news.set()],
             on_progress=self._systemd.wait_longer,
         )
         self._stack.callback(self._store.close)

@@ -8,6 +8,8 @@ import difflib
 import ipaddress
 import os
 import re
+import shlex
+import shutil
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -125,6 +127,19 @@ class History(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise ValueError("keep: less than 7d, and what is late could not be told from new")
 
 
+class Hooks(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    command: str = ""
+    timeout: Duration = Duration(30)
+
+    def check(self) -> None:
+        try:
+            words = shlex.split(self.command)
+        except ValueError as error:
+            raise ValueError(f"command: {self.command!r} is no command line: {error}") from error
+        if words and shutil.which(words[0]) is None:
+            raise ValueError(f"command: {words[0]} cannot be run")
+
+
 class Discovery(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     enabled: bool = True
 
@@ -141,6 +156,7 @@ class _File(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     github: GitHub = GitHub()
     reports: Reports = Reports()
     history: History = History()
+    hooks: Hooks = Hooks()
     discovery: Discovery = Discovery()
 
 
@@ -161,6 +177,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     github: GitHub
     reports: Reports
     history: History
+    hooks: Hooks
     discovery: Discovery
 
 
@@ -253,7 +270,7 @@ def _explain(error: str, table: dict[str, Any]) -> tuple[str, str]:
 def _resolve(
     file: _File, source: Path | None, environ: Mapping[str, str], *, is_root: bool
 ) -> Settings:
-    for name in ("boot", "history", "github"):
+    for name in ("boot", "history", "github", "hooks"):
         try:
             getattr(file, name).check()
         except ValueError as error:
@@ -287,6 +304,7 @@ def _resolve(
         github=file.github,
         reports=file.reports,
         history=file.history,
+        hooks=file.hooks,
         discovery=file.discovery,
     )
 
