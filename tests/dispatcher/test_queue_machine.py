@@ -35,6 +35,7 @@ class QueueMachine(RuleBasedStateMachine):
         # What the wire told each machine: the digest of its last HEAD, and of the bytes it has.
         self.announced: dict[int, tuple[float, str]] = {}
         self.bytes_of: dict[int, str] = {}
+        self.sent: dict[int, set[str]] = {number: set() for number in MACS}
         self.spoke: dict[int, bool] = {}
         self.accepted = 0
 
@@ -70,6 +71,7 @@ class QueueMachine(RuleBasedStateMachine):
             assert offer.sha256 == digest
         if offer.status == 200:
             self.bytes_of[number] = offer.sha256
+            self.sent[number].add(offer.sha256)
 
     @rule(number=numbers)
     def boot(self, number: int) -> None:
@@ -155,17 +157,18 @@ class QueueMachine(RuleBasedStateMachine):
             return sum(len(pairs) for pairs in tx.reports.of_workloads(self.ids).values())
 
     def _assert_credited(self, number: int, label: str) -> None:
-        """A beacon is credited with the bytes that its machine was sent last, or with nothing."""
+        """A beacon is credited with the bytes that its machine was sent last, with the attempt that
+        is open there if it was ever sent bytes of that, or with nothing."""
         if not label:
             return
+        current = self._open(number)
         with self.lab.store.reading() as tx:
-            labels = {
-                tx.workloads.get(workload_id).label
-                for workload_id in self.ids
-                if tx.assets.get(tx.workloads.get(workload_id).asset_id).sha256
-                == self.bytes_of.get(number)
-            }
-        assert label in labels
+            workloads = {tx.workloads.get(one).label: tx.workloads.get(one) for one in self.ids}
+            workload = workloads[label]
+            digest = tx.assets.get(workload.asset_id).sha256
+        assert digest in self.sent[number]
+        is_open = current is not None and current.workload_id == workload.id
+        assert digest == self.bytes_of[number] or is_open
 
 
 QueueMachine.TestCase.settings = settings(stateful_step_count=40)
