@@ -12,7 +12,8 @@ from dispatchctl.client import Client, Failure, find_socket
 
 #: The commands of each module, in the order in which people come to need them.
 MODULES = {
-    "status": ("status", "show", "events"),
+    "status": ("status", "show"),
+    "history": ("events",),
     "loading": ("load", "unload", "releases"),
     "queue": ("retry", "cancel", "pause", "resume"),
     "machines": ("machines",),

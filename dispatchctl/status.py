@@ -163,19 +163,3 @@ def _story(answer: wire.Workload) -> str:
         for event in answer.history
     ]
     return "\n".join(lines)
-
-
-@dispatchctl.command()
-@click.option("--after", type=int, default=0, help="Only events after the one with this id.")
-@pass_session
-def events(session: Session, after: int) -> None:
-    """The history: what happened, when, and by whom."""
-    answer = session.client.get(f"/v1/events?after={after}", wire.Events)
-    session.show(
-        answer,
-        lambda: "\n".join(
-            f"{event.id:>6}  {render.clock(event.at)}  {event.text}"
-            + (f" (by {event.by})" if event.by else "")
-            for event in answer.events
-        ),
-    )

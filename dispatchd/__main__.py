@@ -13,6 +13,7 @@ from dispatchd.errors import ConfigError, DispatchError
 from dispatchd.services.clock import SystemClock
 from dispatchd.services.journal import configure
 from dispatchd.services.restore import restore
+from dispatchd.services.token import forbid_dumps
 
 #: sysexits.h: EX_CONFIG. systemd does not restart on it.
 EX_CONFIG = 78
@@ -50,6 +51,7 @@ def main() -> None:
     arguments = parser.parse_args()
     configure(os.environ, sys.stderr)
     crashpoints.arm(os.environ)
+    forbid_dumps()
     sys.exit(_run(arguments))
 
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, MutableMapping
 from contextlib import ExitStack, suppress
 from importlib.metadata import version
 
-from dispatchd import wire
 from dispatchd.domain import lifecycle
 from dispatchd.domain.model import Delivery
 from dispatchd.errors import DispatchError
@@ -40,6 +39,7 @@ from dispatchd.services.forgetting import Forgetting
 from dispatchd.services.github import GitHub
 from dispatchd.services.hooks import Hooks
 from dispatchd.services.knocks import KnockBook
+from dispatchd.services.login import Login
 from dispatchd.services.network import Endpoint, Neighbours, boot_urls
 from dispatchd.services.outbox import Outbox
 from dispatchd.services.programs import Programs
@@ -275,7 +275,7 @@ class Daemon:
             operator=Operator(context),
             catalog=self._catalog,
             storeroom=self._storeroom,
-            log_in=self._log_in,
+            login=Login(store, clock, self._tokens, self._outbox, self._github),
             backups=Backups(store, clock, settings.state_dir),
         )
 
@@ -307,16 +307,6 @@ class Daemon:
             version=VERSION,
             listens_on=lambda address: any(one.covers(address) for one in self._endpoints),
         )
-
-    def _log_in(self, token: str) -> wire.TokenAnswer:
-        """Store the token, let what was held leave, and say whose it is."""
-        self._tokens.store(token)
-        self._outbox.release_held()
-        try:
-            return wire.TokenAnswer(login=self._github.login())
-        except DispatchError as error:
-            said = f"{error} ({error.hint})" if error.hint else str(error)
-            return wire.TokenAnswer(login=None, warning=f"stored, but not tried: {said}")
 
     def _urls(self) -> tuple[str, ...]:
         return boot_urls(self._endpoints, self._settings.boot.path)

@@ -5,6 +5,7 @@ import os
 import pwd
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import flask
@@ -16,6 +17,7 @@ from dispatchd.faces.channel import Transfer
 from dispatchd.services.backup import Backups
 from dispatchd.services.dispatcher.operator import Operator
 from dispatchd.services.dispatcher.overview import Overview
+from dispatchd.services.login import Login
 from dispatchd.services.storeroom import Storeroom
 
 if TYPE_CHECKING:
@@ -44,13 +46,13 @@ class Catalog(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ControlFace:
-    """Everything the control socket calls. ``log_in`` stores a token and says whose it is."""
+    """Everything the control socket calls."""
 
     overview: Overview
     operator: Operator
     catalog: Catalog
     storeroom: Storeroom
-    log_in: Callable[[str], wire.TokenAnswer]
+    login: Login
     backups: Backups
 
     def application(self) -> "WSGIApplication":
@@ -87,12 +89,14 @@ class ControlFace:
             },
             "/v1/reports/<report_id>/claim": {"POST": self._claim},
             "/v1/reports/<report_id>/retry": {"POST": self._deliver_again},
-            "/v1/events": {"GET": lambda: _json(self.overview.events(_number("after")))},
+            "/v1/events": {
+                "GET": lambda: _json(self.overview.events(_number("after"), since=_moment("since")))
+            },
             "/v1/cache": {"GET": lambda: _json(self.storeroom.report())},
             "/v1/cache/prune": {"POST": lambda: _json(self.storeroom.prune(by=_by()))},
             "/v1/cache/verify": {"POST": lambda: _json(self.storeroom.verify(by=_by()))},
             "/v1/backup": {"GET": self._back_up},
-            "/v1/token": {"PUT": lambda: _json(self.log_in(_read(wire.TokenRequest).token))},
+            "/v1/token": {"PUT": self._log_in},
         }
 
     def _unload(self, release_id: int) -> flask.Response:
@@ -136,6 +140,9 @@ class ControlFace:
         workload_id = _read(wire.ClaimRequest).workload_id
         return _json(self.overview.report(self.operator.claim(report_id, workload_id, by=_by())))
 
+    def _log_in(self) -> flask.Response:
+        return _json(self.login.log_in(_read(wire.TokenRequest).token, by=_by()))
+
     def _back_up(self) -> flask.Response:
         copy = self.backups.make(by=_by())
         size = os.fstat(copy.fileno()).st_size
@@ -164,6 +171,17 @@ def _number(name: str) -> int:
     if not (word.isascii() and word.isdecimal() and len(word) < 19):
         raise errors.BadRequest(f"cannot read {name}={word!r}: it is no whole number")
     return int(word)
+
+
+def _moment(name: str) -> datetime | None:
+    """A moment from the query string, RFC 3339, or None where it is absent."""
+    word = flask.request.args.get(name)
+    if word is None:
+        return None
+    try:
+        return msgspec.convert(word, datetime).astimezone(UTC)
+    except (msgspec.ValidationError, OverflowError) as error:
+        raise errors.BadRequest(f"cannot read {name}={word!r}: it is no RFC 3339 time") from error
 
 
 def _by() -> str:

@@ -1,5 +1,6 @@
 """Where the token comes from: systemd's credential, the environment, or `dispatchctl login`."""
 
+import ctypes
 import os
 import threading
 from collections.abc import Mapping
@@ -8,6 +9,18 @@ from pathlib import Path
 from dispatchd.crashpoints import reach
 from dispatchd.errors import BadRequest, Conflict, StoreError
 from dispatchd.services.github import Token
+
+#: prctl(2).
+_PR_SET_DUMPABLE = 4
+
+
+def forbid_dumps() -> None:
+    """Have no core dump made of this process, since the token is in its memory.
+
+    A limit of size 0 does not do: the kernel does not look at it where a program takes the dumps.
+    Others of our user cannot read our memory or environment any more either.
+    """
+    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 class TokenStore:

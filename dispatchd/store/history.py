@@ -69,8 +69,11 @@ class Events:
         gone = sa.delete(events).where(events.c.id.in_(old) & ~unsettled.exists())
         return self._connection.execute(gone).rowcount, rows[-1].id
 
-    def after(self, event_id: int, limit: int) -> list[Line]:
+    def after(self, event_id: int, limit: int, *, since: datetime | None = None) -> list[Line]:
+        """Oldest first."""
         query = sa.select(events).where(events.c.id > event_id).order_by(events.c.id).limit(limit)
+        if since is not None:
+            query = query.where(events.c.at >= since)
         return [Line(**row) for row in self._connection.execute(query).mappings()]
 
     def latest(self, *kinds: Kind) -> Line | None:

@@ -1,6 +1,7 @@
 """What is happening, and why: the read-only answers of the control socket."""
 
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from typing import Protocol
 
 from dispatchd import wire
@@ -147,10 +148,10 @@ class Overview:
             report = tx.reports.get(report_id)
             return shapes.report(tx, report, tx.outbox.get(report_id), machines, whole=True)
 
-    def events(self, after: int) -> wire.Events:
-        """History after the event with this id, oldest first."""
+    def events(self, after: int, *, since: datetime | None = None) -> wire.Events:
+        """History after the event with this id and since then, oldest first."""
         with self._context.store.reading() as tx:
-            return wire.Events(events=shapes.events(tx, tx.events.after(after, ROWS)))
+            return wire.Events(events=shapes.events(tx, tx.events.after(after, ROWS, since=since)))
 
     def _rows(self, tx: Transaction, workloads: list[model.Workload]) -> list[wire.StatusWorkload]:
         releases = tx.releases.some({workload.release_id for workload in workloads})
