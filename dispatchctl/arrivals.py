@@ -27,9 +27,10 @@ def follow(session: Session, ids: set[int]) -> None:
                 shown = session.client.get("/v1/status", wire.Status).workloads
                 left = [one for one in shown if one.id in waiting]
                 gone += sum(one.bytes == "gone" for one in left)
-                for one in left:
-                    _say_end(one)
                 arriving = [one for one in left if _arrives(one)]
+                for one in left:
+                    if one not in arriving:
+                        page.say(_end_of(one))
                 waiting = {one.id for one in arriving}
                 page.update(arriving)
                 if waiting:
@@ -45,12 +46,9 @@ def _arrives(workload: wire.StatusWorkload) -> bool:
     return workload.bytes == "arriving" and workload.state == "unassigned"
 
 
-def _say_end(workload: wire.StatusWorkload) -> None:
-    label = render.label(workload.name, workload.pool)
-    if workload.bytes == "whole":
-        click.echo(f"{label}: all bytes are here")
-    elif workload.bytes == "gone":
-        click.echo(f"{label}: {workload.reason}", err=True)
+def _end_of(workload: wire.StatusWorkload) -> str:
+    said = "all bytes are here" if workload.bytes == "whole" else workload.reason or workload.state
+    return f"{render.label(workload.name, workload.pool)}: {said}"
 
 
 def _assets(arriving: Iterable[wire.StatusWorkload]) -> list[wire.StatusWorkload]:
@@ -61,7 +59,7 @@ def _assets(arriving: Iterable[wire.StatusWorkload]) -> list[wire.StatusWorkload
 def _sum(assets: list[wire.StatusWorkload]) -> str:
     arrived, size = sum(one.arrived for one in assets), sum(one.size for one in assets)
     here = render.progress(arrived, size, sum(one.rate for one in assets))
-    return f"{len(assets)} assets, {render.size(size - arrived)} to come: {here}"
+    return f"in all: {render.size(size - arrived)} to come, {here}"
 
 
 class _Plain:
@@ -77,15 +75,18 @@ class _Plain:
     def __exit__(self, *exception: object) -> None:
         """Nothing is left on the screen."""
 
+    def say(self, line: str) -> None:
+        click.echo(line)
+
     def update(self, arriving: list[wire.StatusWorkload]) -> None:
         for one in arriving:
             line = f"{render.label(one.name, one.pool)}: {one.trouble}"
             if one.trouble and line not in self._said:
                 self._said.add(line)
-                click.echo(line)
+                self.say(line)
         self._looks += 1
         if arriving and self._looks % (LINE // LOOK) == 0:
-            click.echo(_sum(_assets(arriving)))
+            self.say(_sum(_assets(arriving)))
 
 
 class _Live:
@@ -103,6 +104,9 @@ class _Live:
     def __exit__(self, *exception: object) -> None:
         self._live.stop()
 
+    def say(self, line: str) -> None:
+        self._live.console.print(line, markup=False, highlight=False, emoji=False)
+
     def update(self, arriving: list[wire.StatusWorkload]) -> None:
         from rich.text import Text
 
@@ -113,5 +117,5 @@ class _Live:
             for one in assets
             if one.arrived or one.trouble
         ]
-        lines += [_sum(assets)] if assets else []
+        lines += [_sum(assets)] if len(assets) > 1 else []
         self._live.update(Text("\n".join(lines)), refresh=True)

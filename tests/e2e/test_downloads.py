@@ -4,6 +4,7 @@ import hashlib
 import http.client
 import json
 import os
+import subprocess
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.daemon import RunningDaemon
+from tests.e2e.daemon import BIN, RunningDaemon
 from tests.eventually import eventually
 from tests.github_standin import GitHubStandIn, faults
 from tests.github_standin.world import Release
@@ -98,6 +99,29 @@ def test_any_number_of_machines_costs_one_download(
             got = list(pool.map(lambda name: get(daemon, name), names))
     assert got == [DATA] * machines
     assert github.store.served == len(DATA)
+
+
+def test_load_draws_what_arrives_on_a_terminal(
+    tmp_path: Path, github: GitHubStandIn, release: Release
+) -> None:
+    release.asset("host.efi", DATA)
+    released = threading.Event()
+    github.faults.next("GET", "/store/*", faults.slow(released, after=MIB))
+    with daemon_of(tmp_path / "dispatchd", github) as daemon:
+        ours, theirs = os.openpty()
+        words = ["--socket", str(daemon.socket), "load", "lab/images@devel", "--no-file"]
+        load = subprocess.Popen(
+            [BIN / "dispatchctl", *words], stdout=theirs, stderr=theirs, env={"TERM": "xterm"}
+        )
+        os.close(theirs)
+        seen = b""
+        while b"host.efi: 25 %" not in seen:
+            seen += os.read(ours, 4096)
+        released.set()
+        while b"host.efi: all bytes are here" not in seen:
+            seen += os.read(ours, 4096)
+        assert load.wait(20) == 0
+        os.close(ours)
 
 
 def test_a_corrupt_source_never_reaches_a_machine(
