@@ -23,6 +23,7 @@ PACKAGES = (
     "iproute2",
     "libpam-systemd",
     "man-db",
+    "procps",
     "python3",
     "systemd-sysv",
     "systemd",

@@ -25,6 +25,21 @@ def test_no_core_dump_could_have_the_token(service: Service) -> None:
     assert core.split()[4:6] == ["0", "0"]
 
 
+def test_a_reload_takes_settings_over_while_it_runs_on(service: Service) -> None:
+    pid = service.shown("MainPID")
+    service.settings('[queue]\nattempts = 7\n\n[boot]\npath = "/other"\n')
+    service.systemctl("reload", "dispatchd")
+
+    def said() -> str:
+        return "\n".join(entry["MESSAGE"] for entry in service.journal())
+
+    eventually(lambda: "[boot] path" in said())
+    eventually(lambda: service.shown("ActiveState") == "active")
+    service.ctl("load", "--dir", service.images("a.efi"))
+    assert service.status()["workloads"][0]["attempts"] == 7
+    assert service.shown("MainPID") == pid
+
+
 def test_killed_it_is_back_with_what_it_had(service: Service) -> None:
     service.ctl("load", "--dir", service.images("a.efi"))
     service.systemctl("kill", "--signal=KILL", "dispatchd")
