@@ -17,7 +17,7 @@ from collections import deque
 from dataclasses import dataclass
 
 #: Bytes that one connection may send before the others have their turn.
-BURST = 4 * 1024 * 1024
+BURST = 512 * 1024
 #: Bytes that are copied at a time where the kernel cannot send a file by itself.
 COPIED = 256 * 1024
 #: Seconds between two pieces of news of one transfer.
