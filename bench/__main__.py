@@ -4,7 +4,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from bench import cold, page, warm
+from bench import cold, page, queue, warm
 from bench.table import Row, render
 
 #: Fewer rounds are a look, not a result.
@@ -24,6 +24,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="dispatchd-bench-", dir=words.scratch) as scratch:
         rows += warm.Bench(Path(scratch) / "warm", size=size, rounds=words.rounds).rows()
         rows += cold.rows(Path(scratch) / "cold")
+    rows += queue.rows(words.rounds)
     print(render(rows))
     if words.rounds >= ENOUGH:
         page.write(rows, rounds=words.rounds, size=size)
