@@ -23,6 +23,7 @@ class Service:
         made = ["/var/lib/dispatchd", "/var/cache/dispatchd", "/etc/credstore", "/srv/images"]
         self.container.run("rm", "-rf", *drop_ins, *made)
         self.container.write(SETTINGS, self._settings)
+        self.systemctl("unmask", *UNITS)
         self.systemctl("daemon-reload")
         self.systemctl("reset-failed")
         self.systemctl("start", "dispatchd")

@@ -152,7 +152,7 @@ def test_who_is_in_the_group_may_operate_it_and_is_named_in_the_history(
     for user in ("alice", "bob"):
         service.container.run("useradd", "--create-home", user, status=None)
     said = service.container.shell("dispatchctl status", user="bob", status=3)
-    assert "hint: sudo adduser $USER dispatch, and log in again" in said
+    assert "hint: sudo adduser bob dispatch, and log in again" in said
     service.container.run("adduser", "alice", "dispatch")
     service.container.shell("dispatchctl pause", user="alice")
     assert "alice" in service.ctl("events")

@@ -95,6 +95,29 @@ def test_port_80_needs_no_privilege_of_the_service(service: Service, machine: Ma
     assert "http://10.88.0.1:80/dispatch" in service.status()["urls"]
 
 
+def test_a_backup_is_restored_as_root_and_served_by_the_service(service: Service) -> None:
+    service.ctl("load", "--dir", service.images("a.efi"))
+    service.ctl("backup", "/root/backup.db")
+    service.ctl("cancel", "a.efi")
+    service.systemctl("stop", "dispatchd")
+    restore = ("dispatchd", "--restore", "/root/backup.db")
+    assert "--force" in service.container.run(*restore, status=1)
+    service.container.run(*restore, "--force")
+    service.systemctl("start", "dispatchd")
+    assert service.states() == ["unassigned"]
+
+
+def test_without_the_socket_unit_the_settings_say_where_it_listens(
+    service: Service, machine: Machine
+) -> None:
+    service.systemctl("mask", "--now", "dispatchd.socket")
+    service.settings('[boot]\nlisten = "*:8081"\n')
+    service.systemctl("restart", "dispatchd")
+    assert Machine(machine.namespace, port=8081).ask("HEAD").status == 200
+    with pytest.raises(ConnectionRefusedError):
+        machine.ask("HEAD")
+
+
 def is_closed(service: Service) -> bool:
     """Whether systemd has closed the boot port, which it does after the service."""
     return service.shown("ActiveState", "dispatchd.socket") == "inactive"
