@@ -180,6 +180,9 @@ class GitHub:
         asked = self._transport.asked(f"look at the repository {owner}/{repo}")
         return self._get(asked, self._repo(owner, repo), RepositoryAnswer).value()
 
+    def has_token(self) -> bool:
+        return self._transport.token() is not None
+
     def login(self) -> str | None:
         """Return the account that the token acts as; None without a token, or for an app's."""
         token = self._transport.token()

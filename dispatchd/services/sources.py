@@ -23,6 +23,7 @@ class GitHub(Protocol):
     def latest_release(self, owner: str, repo: str) -> RemoteRelease: ...
     def repository(self, owner: str, repo: str) -> Repository: ...
     def login(self) -> str | None: ...
+    def has_token(self) -> bool: ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -151,8 +152,12 @@ def _preflight(
     check_target(report_to)
     login = github.login()
     repository = github.repository(*report_to.split("/"))
-    if login is None:
+    if not github.has_token():
         warnings.append("no token: reports wait here until dispatchctl login")
+    elif login is None:
+        warnings.append(
+            "the token is an app's: if it is GitHub Actions' own, its issues start no workflow"
+        )
     elif repository.push is False:
         warnings.append(
             f"@{login} may not push to {report_to}: GitHub drops labels, assignees and milestone"

@@ -34,14 +34,14 @@ class Bench:
         self.tracker = tracker or world.github
         self.restart()
 
-    def restart(self) -> None:
+    def restart(self, *, spacing: float = 0) -> None:
         """An outbox as after a start of dispatchd."""
         self.outbox = Outbox(
             self.queue.store,
             self.tracker,
             self,
             self.clock,
-            spacing=lambda: 0,
+            spacing=lambda: spacing,
             footer=lambda: True,
         )
 

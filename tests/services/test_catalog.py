@@ -10,6 +10,7 @@ import pytest
 from dispatchd import wire
 from dispatchd.domain.model import Arrival, State
 from dispatchd.errors import BadRequest, Gone, Refused
+from dispatchd.services.github import Token
 from tests.github_standin.faults import Fault, says
 from tests.services.github_world import NOW, running_lab
 from tests.services.loading_bench import Bench
@@ -138,6 +139,28 @@ def test_what_will_go_wrong_is_said_before_anything_is_queued(bench: Bench) -> N
     bench.world.token = None
     assert any("no token" in warning for warning in bench.load().warnings)
     assert bench.load(file=False).report_to is None
+
+
+def test_an_apps_token_is_told_that_its_issues_may_start_no_workflow(bench: Bench) -> None:
+    """U7: what GitHub Actions' own token makes starts none."""
+    bench.world.repository.release("devel").asset("host-a.efi", b"a")
+    bench.world.standin.token("ghs_" + "a1B2" * 9)
+    bench.world.token = Token(value="ghs_" + "a1B2" * 9, source="GITHUB_TOKEN")
+    (warning,) = bench.load().warnings
+    assert "start no workflow" in warning
+
+
+def test_a_hostile_name_is_a_name_and_no_path(bench: Bench) -> None:
+    """R8: bytes are kept by their digest."""
+    release = bench.world.repository.release("devel")
+    for name in ("../../up.efi", "/etc/passwd.efi", "a\nb.efi", ".hidden.efi"):
+        release.asset(name, name.encode())
+    assert len(bench.load().workloads) == 4
+    bench.fetch()
+    bench.fetch_later()
+    assert bench.arrivals() == [Arrival.WHOLE] * 4
+    files = [path for path in bench.directory.rglob("*") if path.suffix == ".efi"]
+    assert files == []
 
 
 def test_unloading_and_loading_again_goes_on_where_it_was(bench: Bench) -> None:

@@ -1,8 +1,10 @@
 """The outbox against the stand-in GitHub: one issue per report, whatever goes wrong on the way."""
 
 import re
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -539,3 +541,31 @@ def test_no_text_of_ours_or_of_githubs_carries_the_token(bench: Bench) -> None:
     sent = [one.body for one in bench.world.standin.requests if one.method == "POST"]
     assert len(sent) == 5
     assert not [body for body in sent[1:] if SECRET.encode() in body]
+
+
+class Patience(threading.Event):
+    """Ends the writer when it has nothing left, and notes how long it waited after each POST."""
+
+    def __init__(self, bench: Bench) -> None:
+        super().__init__()
+        self._bench = bench
+        self.waits: list[tuple[int, float]] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        posted = [one for one in self._bench.world.standin.requests if one.method == "POST"]
+        self.waits.append((len(posted), timeout or 0))
+        if all(entry.state is Delivery.FILED for entry in self._bench.entries()):
+            self.set()
+        return self.is_set()
+
+
+def test_everything_that_is_written_is_spaced_comments_too(bench: Bench) -> None:
+    bench.report("one", body=long_text())
+    bench.report("two")
+    bench.restart(spacing=3)
+    patience = Patience(bench)
+    bench.outbox.run(patience)
+    assert {timeout for _, timeout in patience.waits} == {3}
+    posted = [count for count, _ in patience.waits]
+    assert posted[-1] == 5
+    assert all(after - before <= 1 for before, after in pairwise([0, *posted]))
