@@ -119,6 +119,15 @@ class PeerTask(WSGITask):
             environ["dispatchd.peer_pid"], environ["dispatchd.peer_uid"] = pid, uid
         return environ
 
+    def build_response_header(self) -> bytes:
+        """The header with its length first: waitress would sort Connection before it, and there are
+        boot loaders (shim 16.0) that find the length nowhere else.
+        """
+        header: bytes = super().build_response_header()
+        status, *fields = header.removesuffix(b"\r\n\r\n").split(b"\r\n")
+        fields.sort(key=lambda field: not field.startswith(b"Content-Length:"))
+        return b"\r\n".join([status, *fields, b"", b""])
+
 
 class Channel(HTTPChannel):
     """One connection. It sends small answers itself, and lends its socket to the sender for a file:

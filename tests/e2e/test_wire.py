@@ -90,6 +90,17 @@ def test_head_and_get_on_one_connection_give_the_same(
         assert head.split(b"\r\n")[1:] == [line for line in lines if line][1:]
 
 
+@pytest.mark.parametrize("method", ["HEAD", "GET"])
+def test_the_length_is_the_first_header_even_of_a_connection_that_is_to_be_closed(
+    tmp_path: Path, daemon: RunningDaemon, image: bytes, method: str
+) -> None:
+    load(daemon, tmp_path)
+    answer, body = ask(daemon, method, Connection="close")
+    assert answer.getheaders()[0] == ("Content-Length", "300000")
+    assert answer.getheader("Connection") == "close"
+    assert body == (image if method == "GET" else b"")
+
+
 def test_a_resumed_download_gets_the_rest_and_a_changed_one_412(
     tmp_path: Path, daemon: RunningDaemon, image: bytes
 ) -> None:
