@@ -112,8 +112,8 @@ def _preview(plan: wire.LoadAnswer) -> str:
     if plan.report_to is None:
         lines.append("reports stay here (dispatchctl reports)")
     else:
-        who = f"@{plan.login}" if plan.login else "whoever logs in (dispatchctl login)"
-        lines.append(f"reports become issues in {plan.report_to}, filed by {who}")
+        who = f", filed by @{plan.login}" if plan.login else ""
+        lines.append(f"reports become issues in {plan.report_to}{who}")
     lines += [f"note: {note}" for note in plan.notes]
     lines += [f"warning: {warning}" for warning in plan.warnings]
     return "\n".join(lines)

@@ -208,6 +208,7 @@ class Daemon:
             clock,
             max_tries=lambda: self._settings.queue.attempts,
             wake=self._wake,
+            wait=self._draining.wait,
         )
         self._fetcher = Fetcher(
             store,

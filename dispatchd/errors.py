@@ -14,6 +14,11 @@ class DispatchError(Exception):
         super().__init__(message)
         self.hint = hint
 
+    @property
+    def told(self) -> str:
+        """The message and its remedy in one line."""
+        return f"{self} ({self.hint})" if self.hint else str(self)
+
 
 class ConfigError(DispatchError):
     """The settings are wrong: fix them and start again (exit status 78)."""

@@ -16,6 +16,7 @@ from dispatchd.services.clock import Clock
 from dispatchd.services.directory import find_in_directory
 from dispatchd.services.dispatcher.unit import Unit
 from dispatchd.services.loading import Loading, note_drift, row
+from dispatchd.services.patience import PatientGitHub
 from dispatchd.services.sources import Found, GitHub, find_on_github
 from dispatchd.store.store import Store
 
@@ -26,7 +27,10 @@ LOOK, RARELY = 60.0, 600.0
 
 
 class Catalog:
-    """Loads and unloads. Everything is read from the network before anything is written."""
+    """Loads and unloads. Everything is read from the network before anything is written.
+
+    ``wait`` waits so many seconds; true where it was for nothing, because dispatchd stops.
+    """
 
     def __init__(
         self,
@@ -36,19 +40,22 @@ class Catalog:
         *,
         max_tries: Callable[[], int],
         wake: Callable[[], None],
+        wait: Callable[[float], bool],
     ) -> None:
         self._store = store
         self._github = github
         self._clock = clock
         self._max_tries = max_tries
         self._wake = wake
+        self._wait = wait
         self._next_look: dict[int, float] = {}
 
     def load(self, request: wire.LoadRequest, *, by: str) -> wire.LoadAnswer:
         """Queue a release's bootable assets; with ``plan``, only say what would be queued."""
         if (request.directory is None) == (request.repo is None):
             raise BadRequest("cannot load: name a release, or a directory, and not both")
-        found = self._find(request, preflight=True)
+        patient = PatientGitHub(self._github, self._clock, self._wait)
+        found = self._find(request, patient, preflight=True)
         with self._store.writing() as tx:
             unit = Unit(tx=tx, now=self._clock.now())
             loading = Loading(unit=unit, request=request, found=found, tries=self._max_tries())
@@ -98,7 +105,7 @@ class Catalog:
         """
         request = _asked(release)
         try:
-            found = self._find(request, preflight=False)
+            found = self._find(request, self._github, preflight=False)
         except Gone:
             found = None
         with self._store.writing() as tx:
@@ -118,7 +125,7 @@ class Catalog:
         """
         with self._store.reading() as tx:
             release = tx.releases.get(asset.release_id)
-        found = self._find(_asked(release), preflight=False)
+        found = self._find(_asked(release), self._github, preflight=False)
         fresh = next((one for one in found.assets if one.name == asset.name), None)
         if fresh is None:
             return found.unfinished
@@ -134,10 +141,10 @@ class Catalog:
             log.warning("%s: %s has other bytes now, it takes those", release.name, asset.name)
         return True
 
-    def _find(self, request: wire.LoadRequest, *, preflight: bool) -> Found:
+    def _find(self, request: wire.LoadRequest, github: GitHub, *, preflight: bool) -> Found:
         if request.directory is not None:
             return find_in_directory(request)
-        return find_on_github(self._github, request, self._clock.now(), preflight=preflight)
+        return find_on_github(github, request, self._clock.now(), preflight=preflight)
 
 
 def _asked(release: Release) -> wire.LoadRequest:

@@ -78,7 +78,7 @@ def refusal(
     if status >= 500 or status == 408:
         return Unavailable(
             f"cannot {asked.what}: GitHub answered {status}{_quote(said)}",
-            hint="GitHub has trouble (githubstatus.com): it is tried again",
+            hint="GitHub has trouble (githubstatus.com): try again later",
             retry_at=_retry_after(headers, now),
             ambiguous=asked.writes,
         )
@@ -152,9 +152,9 @@ def _limited(
     return Unavailable(
         f"cannot {asked.what}: GitHub's rate limit is reached until "
         f"{retry_at:%Y-%m-%d %H:%M:%S} UTC{_quote(said)}",
-        hint="it is tried again then"
+        hint="try again then"
         if asked.token_source
-        else "it is tried again then; with a token the limit is far higher: dispatchctl login",
+        else "try again then; with a token the limit is far higher: dispatchctl login",
         retry_at=retry_at,
         limited=True,
         ambiguous=asked.writes and status >= 500,

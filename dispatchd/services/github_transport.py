@@ -87,7 +87,7 @@ class Stream:
             raise Unavailable(
                 f"cannot {self._asked.what}: the connection broke after {got} bytes "
                 f"({_reason(error)})",
-                hint="it is tried again",
+                hint="try again later",
                 ambiguous=self._asked.writes,
             ) from error
 
@@ -283,7 +283,7 @@ def _unreachable(asked: Asked, url: str, error: Exception) -> DispatchError:
     sent = not _is_before_sending(error)
     return Unavailable(
         f"cannot {asked.what}: no answer from {place(url)} ({_reason(error)})",
-        hint="check the network, DNS, [github] proxy and HTTPS_PROXY; it is tried again",
+        hint="check the network, DNS, [github] proxy and HTTPS_PROXY; then try again",
         ambiguous=asked.writes and sent,
     )
 

@@ -286,7 +286,7 @@ class Outbox:
 
 def _trouble(entry: OutboxEntry, now: datetime, error: DispatchError) -> dict[str, Any]:
     """What is written down of a delivery that goes wrong."""
-    said = f"{error} ({error.hint})" if isinstance(error, Refused) and error.hint else str(error)
+    said = error.told if isinstance(error, Refused) else str(error)
     return {"error": said, "failing_since": entry.failing_since or now}
 
 

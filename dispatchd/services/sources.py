@@ -8,7 +8,7 @@ from typing import Protocol
 from dispatchd import wire
 from dispatchd.domain.media import EXTENSION, boot_type, select
 from dispatchd.domain.model import Source
-from dispatchd.errors import BadRequest, Gone, Refused
+from dispatchd.errors import BadRequest, Gone, Refused, Unavailable
 from dispatchd.services.github import RemoteAsset, RemoteRelease, Repository
 
 #: A release that nobody touched for this long is complete, whatever it lacks.
@@ -145,13 +145,21 @@ def _remedy(release: RemoteRelease) -> str:
 def _preflight(
     github: GitHub, request: wire.LoadRequest, home: str, warnings: list[str]
 ) -> tuple[str | None, str]:
-    """Who files where; what will go wrong is added to the warnings."""
+    """Who files where; what will go wrong is added to the warnings.
+
+    That it cannot be told is one more of these: what is filed later need not be known today.
+    """
     if not request.file:
         return None, ""
     report_to = request.report_to or home
     check_target(report_to)
-    login = github.login()
-    repository = github.repository(*report_to.split("/"))
+    login = None
+    try:
+        login = github.login()
+        repository = github.repository(*report_to.split("/"))
+    except (Unavailable, Refused) as error:
+        warnings.append(f"whether {report_to} takes the reports is not known: {error.told}")
+        return login, report_to
     if not github.has_token():
         warnings.append("no token: reports wait here until dispatchctl login")
     elif login is None:

@@ -16,7 +16,10 @@ from tests.services.github_world import Lab
 
 
 class Bench:
-    """A catalog, a fetcher and their cache, which holds ``max_size`` bytes."""
+    """A catalog, a fetcher and their cache, which holds ``max_size`` bytes.
+
+    ``waits`` are the seconds that loads waited for GitHub.
+    """
 
     def __init__(
         self,
@@ -35,6 +38,8 @@ class Bench:
         self._max_size = max_size
         self._at_once = at_once
         self._github = github or world.github
+        self.waits: list[float] = []
+        self.stopping = False
         self.start()
 
     def start(self) -> None:
@@ -42,7 +47,12 @@ class Bench:
         self.cache = Cache(self.directory / "cache")
         self.room = Room(self.store, self.cache, self.clock, max_size=self._max_size, min_free=0)
         self.catalog = Catalog(
-            self.store, self._github, self.clock, max_tries=lambda: 2, wake=lambda: None
+            self.store,
+            self._github,
+            self.clock,
+            max_tries=lambda: 2,
+            wake=lambda: None,
+            wait=self._wait,
         )
         self.fetcher = Fetcher(
             self.store,
@@ -56,6 +66,12 @@ class Bench:
         self.storeroom = Storeroom(
             self.store, self.cache, self.room, self.clock, on_change=lambda: None
         )
+
+    def _wait(self, seconds: float) -> bool:
+        """It passes at once, unless dispatchd stops."""
+        self.waits.append(seconds)
+        self.clock.advance(seconds)
+        return self.stopping
 
     def load(self, tag: str = "devel", **more: object) -> wire.LoadAnswer:
         request = wire.LoadRequest(owner="AMDEPYC", repo="sev-certify", tag=tag, **more)  # type: ignore[arg-type]
