@@ -73,7 +73,7 @@ def _run(arguments: argparse.Namespace) -> int:
         with Daemon(told, os.environ, read=read) as daemon:
             return daemon.serve()
     except DispatchError as error:
-        log.error("%s%s", error, f" ({error.hint})" if error.hint else "")
+        log.error("%s", error.told)
         return EX_CONFIG if isinstance(error, ConfigError) else 1
 
 

@@ -36,7 +36,7 @@ from dispatchd.services.dispatcher.phases import Phases
 from dispatchd.services.dispatcher.unit import Context, Policy
 from dispatchd.services.fetcher import Fetcher
 from dispatchd.services.forgetting import Forgetting
-from dispatchd.services.github import GitHub
+from dispatchd.services.github import GitHub, Token
 from dispatchd.services.hooks import Hooks
 from dispatchd.services.knocks import KnockBook
 from dispatchd.services.login import Login
@@ -189,14 +189,7 @@ class Daemon:
         settings, store, clock = self._settings, self._store, self._clock
         self._endpoints = [Endpoint.of(listener) for listener in self._listeners]
         self._tokens = TokenStore(settings.state_dir, self._environ)
-        self._github = GitHub(
-            api_url=settings.github.api_url,
-            token=self._tokens.current,
-            proxy=settings.github.proxy,
-            ca_bundle=settings.github.ca_bundle,
-            version=VERSION,
-            now=clock.now,
-        )
+        self._github = self._client(self._tokens.current)
         cache = Cache(settings.cache_dir)
         limits = settings.cache
         self._room = room = Room(
@@ -276,7 +269,13 @@ class Daemon:
             operator=Operator(context),
             catalog=self._catalog,
             storeroom=self._storeroom,
-            login=Login(store, clock, self._tokens, self._outbox, self._github),
+            login=Login(
+                store,
+                clock,
+                self._tokens,
+                self._outbox,
+                client=lambda token: self._client(lambda: token),
+            ),
             backups=Backups(store, clock, settings.state_dir),
         )
 
@@ -300,6 +299,16 @@ class Daemon:
         self._apply(settings)
         self._room.resize(max_size=settings.cache.max_size, min_free=settings.cache.min_free)
         self._wake()
+
+    def _client(self, token: Callable[[], Token | None]) -> GitHub:
+        return GitHub(
+            api_url=self._settings.github.api_url,
+            token=token,
+            proxy=self._settings.github.proxy,
+            ca_bundle=self._settings.github.ca_bundle,
+            version=VERSION,
+            now=self._clock.now,
+        )
 
     def _discovery(self) -> Discovery:
         return Discovery(

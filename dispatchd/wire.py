@@ -410,7 +410,7 @@ class TokenRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class TokenAnswer(Struct, frozen=True, kw_only=True):
-    """``login`` is the account the token acts as, or None when GitHub could not be asked now."""
+    """``login`` is the account that the token acts as; None with a ``warning`` that says why."""
 
     login: str | None
     warning: str | None = None

@@ -32,6 +32,7 @@ KINDS: tuple[tuple[type[errors.DispatchError], wire.ErrorKind], ...] = (
     (errors.NotFound, "not-found"),
     (errors.Conflict, "conflict"),
     (errors.Refused, "refused"),
+    (errors.ConfigError, "refused"),
     (errors.Unavailable, "unavailable"),
     (errors.StoreError, "unavailable"),
 )

@@ -16,7 +16,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from dispatchd.errors import BadRequest, Gone, Refused, Unavailable
+from dispatchd.errors import BadRequest, Forbidden, Gone, Refused, Unavailable
 from dispatchd.services.github_answers import (
     AssetAnswer,
     CommentAnswer,
@@ -186,10 +186,15 @@ class GitHub:
     def login(self) -> str | None:
         """Return the account that the token acts as; None without a token, or for an app's."""
         token = self._transport.token()
-        if token is None or token.value.startswith("ghs_"):
+        if token is None:
             return None
         asked = self._transport.asked("ask whose the token is")
-        return self._get(asked, f"{self._transport.api_url}/user", UserAnswer).login
+        try:
+            return self._get(asked, f"{self._transport.api_url}/user", UserAnswer).login
+        except Forbidden:
+            if token.value.startswith("ghs_"):
+                return None
+            raise
 
     # --- issues -----------------------------------------------------------------------------------
 

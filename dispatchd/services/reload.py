@@ -68,8 +68,7 @@ class Reload:
             try:
                 self._take_over(self._read())
             except DispatchError as error:
-                hint = f" ({error.hint})" if error.hint else ""
-                log.error("the settings stay as they were: %s%s", error, hint)
+                log.error("the settings stay as they were: %s", error.told)
             finally:
                 self._systemd.ready()
 

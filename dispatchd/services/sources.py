@@ -13,6 +13,7 @@ from dispatchd.services.github import RemoteAsset, RemoteRelease, Repository
 
 #: A release that nobody touched for this long is complete, whatever it lacks.
 RESTED = timedelta(minutes=15)
+OF_AN_APP = "the token is an app's: if it is GitHub Actions' own, its issues start no workflow"
 _OWNER_REPO = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,38})/[A-Za-z0-9._-]{1,100}")
 
 
@@ -163,9 +164,7 @@ def _preflight(
     if not github.has_token():
         warnings.append("no token: reports wait here until dispatchctl login")
     elif login is None:
-        warnings.append(
-            "the token is an app's: if it is GitHub Actions' own, its issues start no workflow"
-        )
+        warnings.append(OF_AN_APP)
     elif repository.push is False:
         warnings.append(
             f"@{login} may not push to {report_to}: GitHub drops labels, assignees and milestone"

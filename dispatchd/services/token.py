@@ -42,8 +42,8 @@ class TokenStore:
         stored = _read(self._file)
         return Token(value=stored, source="login") if stored else None
 
-    def store(self, value: str) -> None:
-        """Keep a token in the state directory, readable by dispatchd only.
+    def offered(self, value: str) -> Token:
+        """What a person gives, as the token that it would be when it is stored.
 
         Raises Conflict where another source would win, and BadRequest for what cannot be a token.
         """
@@ -59,8 +59,13 @@ class TokenStore:
                 "cannot log in: that is no GitHub token",
                 hint="create one with Issues: read and write, Contents: read",
             )
+        return Token(value=value, source="login")
+
+    def store(self, value: str) -> None:
+        """Keep a token in the state directory, readable by dispatchd only; raises as `offered`."""
+        token = self.offered(value)
         with self._lock:
-            self._write(value)
+            self._write(token.value)
 
     def _given(self) -> Token | None:
         directory = self._environ.get("CREDENTIALS_DIRECTORY")

@@ -8,8 +8,8 @@ import pytest
 
 from tests.crash.era import Era, points
 from tests.crash.ledger import Ledger
-from tests.e2e.daemon import RunningDaemon
-from tests.e2e.test_wire import QUIET, ask, load
+from tests.e2e.daemon import QUIET, RunningDaemon
+from tests.e2e.test_wire import ask, load
 from tests.eventually import eventually
 
 #: Around the writes that a promise hangs on.

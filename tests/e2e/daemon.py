@@ -14,6 +14,9 @@ from typing import Any, Self
 from tests.eventually import eventually
 
 BIN = Path(sys.executable).parent
+#: Settings of one that announces itself to nobody, and of one that reaches no GitHub either.
+QUIET = "[discovery]\nenabled = false\n"
+CUT_OFF = f'{QUIET}[github]\napi_url = "http://127.0.0.1:9"\n'
 
 
 class RunningDaemon:

@@ -11,12 +11,11 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.daemon import BIN, RunningDaemon
+from tests.e2e.daemon import BIN, QUIET, RunningDaemon
 from tests.eventually import eventually
 from tests.github_standin import GitHubStandIn
 from tests.github_standin.world import Repository
 
-QUIET = "[discovery]\nenabled = false\n"
 TOKEN = "ghp_" + "a1B2" * 9
 
 

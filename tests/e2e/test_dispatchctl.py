@@ -10,10 +10,9 @@ import pytest
 
 from dispatchctl.__main__ import dispatchctl
 from dispatchd import wire
-from tests.e2e.daemon import BIN, RunningDaemon
+from tests.e2e.daemon import BIN, CUT_OFF, RunningDaemon
 
 DOCUMENTED = Path(__file__).parents[2] / "docs/dispatchctl.md"
-QUIET = "[discovery]\nenabled = false\n"
 
 
 @pytest.fixture
@@ -22,7 +21,7 @@ def daemon(tmp_path: Path) -> Iterator[RunningDaemon]:
     images.mkdir()
     for name in ("a", "b"):
         (images / f"{name}.efi").write_bytes(name.encode() * 1000)
-    with RunningDaemon(tmp_path / "dispatchd", settings=QUIET) as daemon:
+    with RunningDaemon(tmp_path / "dispatchd", settings=CUT_OFF) as daemon:
         yield daemon
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.daemon import RunningDaemon
+from tests.e2e.daemon import QUIET, RunningDaemon
 from tests.e2e.machine import PowerOn
 from tests.eventually import eventually
 
@@ -30,7 +30,7 @@ def image(tmp_path: Path) -> bytes:
 def daemon(tmp_path: Path, image: bytes) -> Iterator[RunningDaemon]:
     with RunningDaemon(
         tmp_path / "dispatchd",
-        settings="[discovery]\nenabled = false\n[deadlines]\ndrain = '80s'\n",
+        settings=f"{QUIET}[deadlines]\ndrain = '80s'\n",
     ) as daemon:
         daemon.ctl("load", "--dir", str(tmp_path / "images"))
         yield daemon
@@ -81,7 +81,7 @@ def test_a_second_signal_stops_at_once_and_the_workload_stays_the_machines(
 def test_a_transfer_that_does_not_end_is_cut_off_at_the_deadline(
     tmp_path: Path, image: bytes, power_on: PowerOn
 ) -> None:
-    settings = "[discovery]\nenabled = false\n[deadlines]\ndrain = '1s'\n"
+    settings = f"{QUIET}[deadlines]\ndrain = '1s'\n"
     with RunningDaemon(tmp_path / "hasty", settings=settings) as daemon:
         daemon.ctl("load", "--dir", str(tmp_path / "images"))
         slow = power_on(daemon.port, "slow")

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.daemon import BIN, RunningDaemon
+from tests.e2e.daemon import BIN, CUT_OFF, RunningDaemon
 
-QUIET = "[discovery]\nenabled = false\n"
 #: What people can do, and how history calls it.
 ACTIONS = {
     "pause": "queue-paused",
@@ -32,7 +31,7 @@ ACTIONS = {
 def daemon(tmp_path: Path) -> Iterator[RunningDaemon]:
     (tmp_path / "images").mkdir()
     (tmp_path / "images/a.efi").write_bytes(b"a" * 1000)
-    with RunningDaemon(tmp_path / "d", settings=QUIET) as daemon:
+    with RunningDaemon(tmp_path / "d", settings=CUT_OFF) as daemon:
         daemon.ctl("load", "--dir", str(tmp_path / "images"))
         yield daemon
 

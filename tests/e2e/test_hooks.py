@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from tests.e2e.daemon import RunningDaemon
-from tests.e2e.test_wire import QUIET
+from tests.e2e.daemon import QUIET, RunningDaemon
 from tests.eventually import eventually
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.daemon import RunningDaemon
+from tests.e2e.daemon import QUIET, RunningDaemon
 from tests.eventually import eventually
 from tests.github_standin import GitHubStandIn
 from tests.github_standin.faults import says
@@ -28,7 +28,7 @@ def daemon(tmp_path: Path, github: GitHubStandIn) -> Iterator[RunningDaemon]:
     images = tmp_path / "images"
     images.mkdir()
     (images / "host-a.efi").write_bytes(b"a" * 1000)
-    settings = f'[discovery]\nenabled = false\n[github]\napi_url = "{github.api_url}"\n'
+    settings = f'{QUIET}[github]\napi_url = "{github.api_url}"\n'
     settings += 'issue_spacing = "1s"\n'
     with RunningDaemon(tmp_path / "dispatchd", settings=settings) as daemon:
         daemon.ctl("load", "--dir", str(images), "--report-to", "lab/results")
@@ -71,6 +71,13 @@ def test_held_reports_are_exported_and_leave_by_themselves_after_login(
     eventually(lambda: states(daemon) == ["filed", "filed"], within=20)
     issues = github.repositories["lab/results"].issues
     assert sorted(issue.title for issue in issues) == ["one", "two"]
+
+
+def test_a_token_that_github_does_not_accept_is_not_stored(daemon: RunningDaemon) -> None:
+    said = daemon.ctl("login", stdin=TOKEN, status=1)
+    assert "error: cannot log in" in said
+    assert "hint: create one" in said
+    assert not (daemon.directory / "state/github-token").exists()
 
 
 def test_a_refused_report_stays_readable_and_is_delivered_again_when_asked(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.daemon import RunningDaemon
+from tests.e2e.daemon import QUIET, RunningDaemon
 from tests.eventually import eventually
 from tests.github_standin import GitHubStandIn
 from tests.github_standin.world import Repository
@@ -39,7 +39,7 @@ def daemon(
     request: pytest.FixtureRequest, tmp_path: Path, github: GitHubStandIn, repository: Repository
 ) -> Iterator[RunningDaemon]:
     """A daemon that has the token from each of the places where it can come from."""
-    settings = f'[discovery]\nenabled = false\n[github]\napi_url = "{github.api_url}"\n'
+    settings = f'{QUIET}[github]\napi_url = "{github.api_url}"\n'
     environ = {}
     if request.param == "credential":
         (tmp_path / "github-token").write_text(f"{TOKEN}\n")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.daemon import RunningDaemon
+from tests.e2e.daemon import QUIET, RunningDaemon
 from tests.e2e.machine import PowerOn
 from tests.eventually import eventually
 
@@ -31,7 +31,7 @@ def image(tmp_path: Path) -> bytes:
 
 @pytest.fixture
 def daemon(tmp_path: Path, image: bytes) -> Iterator[RunningDaemon]:
-    quiet = "[discovery]\nenabled = false\n[deadlines]\ndrain = '1s'\n"
+    quiet = f"{QUIET}[deadlines]\ndrain = '1s'\n"
     with RunningDaemon(tmp_path / "dispatchd", settings=quiet) as daemon:
         daemon.ctl("load", "--dir", str(tmp_path / "images"))
         yield daemon

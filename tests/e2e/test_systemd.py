@@ -6,11 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.daemon import RunningDaemon
+from tests.e2e.daemon import QUIET, RunningDaemon
 from tests.eventually import eventually
 from tests.systemd import PlayedSystemd
-
-QUIET = "[discovery]\nenabled = false\n"
 
 
 @pytest.fixture

@@ -13,10 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.daemon import RunningDaemon
+from tests.e2e.daemon import QUIET, RunningDaemon
 from tests.eventually import eventually
 
-QUIET = "[discovery]\nenabled = false\n"
 #: Seconds that EDK2 waits for an answer (PcdHttpIoTimeout).
 FIRMWARE = 5
 

@@ -55,6 +55,8 @@ class Api:
         if request.segments == ["user"]:
             if account is None:
                 return error_reply(401, "Requires authentication")
+            if words[1].startswith("ghs_"):
+                return error_reply(403, "Resource not accessible by integration")
             return json_reply(200, self._shapes.me(account))
         moved = self._moved(request)
         if moved is not None:

@@ -129,6 +129,15 @@ def test_the_login_is_the_tokens_account_and_none_without(lab: Lab) -> None:
     assert len(lab.standin.requests) == 1
 
 
+def test_an_apps_token_has_no_account(lab: Lab) -> None:
+    lab.token = Token(value="ghs_" + "a1B2" * 9, source="login")
+    lab.standin.token(lab.token.value)
+    assert lab.github.login() is None
+    del lab.standin.accounts[lab.token.value]
+    with pytest.raises(Unauthorized, match="401"):
+        lab.github.login()
+
+
 def test_a_wrong_token_is_unauthorized_and_says_where_it_came_from(lab: Lab) -> None:
     lab.token = Token(value="ghp_wrong", source="GITHUB_TOKEN")
     with pytest.raises(Unauthorized, match="token from GITHUB_TOKEN") as caught:
