@@ -20,7 +20,7 @@ daemon off; worker_processes 1; pid {directory}/nginx.pid; error_log stderr warn
 {user}
 events {{ worker_connections 1024; }}
 http {{
-    access_log off; sendfile on; tcp_nopush on; keepalive_timeout 75;
+    access_log off; sendfile on; tcp_nopush on; keepalive_timeout 75; keepalive_requests 1000000;
     client_body_temp_path {directory}/1; proxy_temp_path {directory}/2;
     fastcgi_temp_path {directory}/3; uwsgi_temp_path {directory}/4; scgi_temp_path {directory}/5;
     server {{ listen 127.0.0.1:{port}; root {directory}/www; }}

@@ -232,7 +232,7 @@ class Daemon:
         )
         self._overseer = Overseer(context, news=self._news)
         self._overview = Overview(context, version=VERSION, urls=self._urls, arrivals=self._fetcher)
-        self._observations = Observations()
+        self._observations = Observations(context)
         self._knocks = KnockBook(store)
         self._forgetting = Forgetting(store, clock, keep=lambda: self._settings.history.keep)
         idle = Idle(

@@ -139,7 +139,7 @@ class BootFace:
         if announced is not None and announced.status == 200 and announced.machine_id is None:
             return announced
         try:
-            self.observations.drain(wait=DATABASE_WAIT)
+            self.observations.write(wait=DATABASE_WAIT)
             if is_head:
                 offer = self.asks.head(caller)
                 self.fallbacks.promise(caller, offer)
@@ -194,9 +194,7 @@ class BootFace:
             file.close()
         elif offer.attempt_id is None:
             if (machine_id := offer.machine_id) is not None:
-                self.observations.put(
-                    lambda wait: self.asks.sent_program(machine_id, caller, wait=wait)
-                )
+                self.observations.program(machine_id, caller)
             file.seek(part.offset)
             response.response = [file.read(part.length)]
         else:
@@ -216,14 +214,14 @@ class BootFace:
         reached_end = part.offset + part.length == offer.size
 
         # On disk before a byte leaves: killed in between, whose is the beacon that speaks then?
-        self.observations.put(lambda wait: self.asks.first_byte(attempt_id, caller, wait=wait))
+        self.observations.first_byte(attempt_id, caller)
         with suppress(StoreError):
-            self.observations.drain(wait=DATABASE_WAIT)
+            self.observations.write(wait=DATABASE_WAIT)
 
         def progress(sent: int) -> None:
             self.phases.progress(attempt_id, part.offset + sent)
             if reached_end and sent == part.length:
-                self.observations.put(lambda wait: self.asks.whole(attempt_id, wait=wait))
+                self.observations.whole(attempt_id)
 
         return Transfer(
             file,
@@ -234,7 +232,7 @@ class BootFace:
 
     def _boot(self, caller: Caller) -> tuple[flask.Response, str, int | None]:
         try:
-            self.observations.drain()
+            self.observations.write()
             credit = self.beacons.boot(caller)
         except StoreError as error:
             log.error("cannot take a beacon's boot from %s: %s", caller.address, error)
@@ -248,7 +246,7 @@ class BootFace:
         self, request: flask.Request, caller: Caller
     ) -> tuple[flask.Response, str, int | None]:
         try:
-            self.observations.drain()
+            self.observations.write()
             return self._take_report(request, caller)
         except StoreError as error:
             log.error(

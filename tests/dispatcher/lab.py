@@ -15,6 +15,7 @@ from dispatchd.services.dispatcher.beacons import Beacons, Content
 from dispatchd.services.dispatcher.deadlines import Overseer
 from dispatchd.services.dispatcher.identity import Caller
 from dispatchd.services.dispatcher.idle import Idle
+from dispatchd.services.dispatcher.observations import Observations
 from dispatchd.services.dispatcher.offers import Offer
 from dispatchd.services.dispatcher.operator import Operator
 from dispatchd.services.dispatcher.overview import Overview
@@ -121,6 +122,7 @@ class Lab:
             draining=lambda: self.draining,
         )
         self.asks = Asks(self.context, idle=self.idle)
+        self.observations = Observations(self.context)
         self.beacons = Beacons(self.context)
         self.operator = Operator(self.context)
         self.overseer = Overseer(self.context, news=self.news)
@@ -231,12 +233,13 @@ class PlayedMachine:
     def get(self, *, send: bool = True, whole: bool = True) -> Offer:
         offer = self.lab.asks.get(self.caller)
         if offer.body and offer.machine_id is not None:
-            self.lab.asks.sent_program(offer.machine_id, self.caller)
+            self.lab.observations.program(offer.machine_id, self.caller)
         if send and offer.attempt_id is not None:
-            self.lab.asks.first_byte(offer.attempt_id, self.caller)
+            self.lab.observations.first_byte(offer.attempt_id, self.caller)
             if whole:
                 self.lab.phases.progress(offer.attempt_id, offer.size)
-                self.lab.asks.whole(offer.attempt_id)
+                self.lab.observations.whole(offer.attempt_id)
+        self.lab.observations.write()
         return offer
 
     def download(self) -> Offer:

@@ -132,8 +132,9 @@ def test_a_download_that_is_resumed_after_we_gave_it_up_boots_after_all(lab: Lab
     assert lab.workload(only).reason == "download stalled"
     offer = lab.asks.resume(epyc.caller)
     assert offer.attempt_id is not None
-    lab.asks.first_byte(offer.attempt_id, epyc.caller)
-    lab.asks.whole(offer.attempt_id)
+    lab.observations.first_byte(offer.attempt_id, epyc.caller)
+    lab.observations.whole(offer.attempt_id)
+    lab.observations.write()
     assert lab.state(only) is State.UNASSIGNED
     assert epyc.boot() == "a.efi"
     assert lab.state(only) is State.BOOTING

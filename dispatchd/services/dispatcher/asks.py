@@ -11,21 +11,19 @@ from dispatchd.domain.model import (
     Machine,
     Outcome,
     Promise,
-    State,
     Workload,
 )
 from dispatchd.domain.schedule import choose
 from dispatchd.services.dispatcher.endings import end, release
 from dispatchd.services.dispatcher.identity import ALIVE, Caller, identify
 from dispatchd.services.dispatcher.idle import Idle
-from dispatchd.services.dispatcher.observations import PATIENCE
 from dispatchd.services.dispatcher.offers import Offer
 from dispatchd.services.dispatcher.unit import Context, Unit
 
 #: Seconds in which a GET belongs to the machine's HEAD before it.
 PROMISED = 120.0
 #: Seconds that an answer to firmware, which gives up after 5, waits for the database. Up to three
-#: such waits come in a row: for whoever writes notes of what was sent, for such a note, for itself.
+#: such waits come in a row: for whoever writes notes of what was sent, for such notes, for itself.
 DATABASE_WAIT = 0.6
 
 
@@ -60,45 +58,6 @@ class Asks:
             if promise is None:
                 return Offer(status=404, handed="nothing: no download to resume")
             return _promised(promise)
-
-    def sent_program(self, machine_id: int, caller: Caller, *, wait: float = PATIENCE) -> None:
-        """Bytes of a firmware program go out: what the machine was sent before is over."""
-        with self._context.unit(wait=wait) as unit:
-            unit.tx.machines.note_sent(machine_id, caller.mac, None)
-
-    def first_byte(self, attempt_id: int, caller: Caller, *, wait: float = PATIENCE) -> None:
-        """The first byte of the attempt's asset was handed to the kernel."""
-        with self._context.unit(wait=wait) as unit:
-            attempt = unit.tx.attempts.get(attempt_id)
-            unit.tx.machines.note_sent(attempt.machine_id, caller.mac, attempt.id)
-            if attempt.first_byte_at is not None:
-                return
-            attempt = unit.tx.attempts.swap(attempt, first_byte_at=unit.now)
-            workload = unit.tx.workloads.get(attempt.workload_id)
-            if attempt.ended_at is None and workload.state is State.ASSIGNED:
-                state = advance(workload.state, Event.SEND)
-                changed = unit.tx.workloads.swap(workload, state=state, changed_at=unit.now)
-                machine = unit.tx.machines.get(attempt.machine_id)
-                text = f"{changed.label}: downloading on {machine.label}"
-                unit.tell(
-                    Kind.DOWNLOADING, text, workload=changed, machine=machine, attempt=attempt
-                )
-        self._context.phases.waited(attempt)
-
-    def whole(self, attempt_id: int, *, wait: float = PATIENCE) -> None:
-        """The last byte of the attempt's asset was handed to the kernel."""
-        with self._context.unit(wait=wait) as unit:
-            attempt = unit.tx.attempts.get(attempt_id)
-            if attempt.whole_at is not None:
-                return
-            sent = self._context.phases.sent(attempt)
-            attempt = unit.tx.attempts.swap(attempt, whole_at=unit.now, sent=sent)
-            workload = unit.tx.workloads.get(attempt.workload_id)
-            machine = unit.tx.machines.get(attempt.machine_id)
-            took = max((unit.now - (attempt.first_byte_at or unit.now)).total_seconds(), 0)
-            text = f"{workload.label}: {machine.label} has all bytes, after {took:.0f} s"
-            unit.tell(Kind.WHOLE, text, workload=workload, machine=machine, attempt=attempt)
-        self._context.phases.waited(attempt)
 
     def _identify(self, unit: Unit, caller: Caller) -> Machine | None:
         return identify(unit, caller, may_create=not self._context.policy.only_known)
