@@ -22,6 +22,7 @@ from dispatchd.services import journal
 from dispatchd.services.backup import Backups
 from dispatchd.services.cache import Cache
 from dispatchd.services.catalog import Catalog
+from dispatchd.services.checkpoints import Checkpoints
 from dispatchd.services.clock import SystemClock
 from dispatchd.services.discovery import Discovery
 from dispatchd.services.dispatcher.ages import Ages
@@ -135,6 +136,7 @@ class Daemon:
             "observations": self._observations.run,
             "knocks": self._knocks.run,
             "forgetting": self._forgetting.run,
+            "checkpoints": Checkpoints(self._store).run,
             "fetcher": self._fetcher.run,
             "storeroom": self._storeroom.run,
             "catalog": self._catalog.run,
@@ -245,7 +247,7 @@ class Daemon:
             path=settings.boot.path,
             allow=lambda: self._allow,
             clock=clock,
-            asks=Asks(context, idle=idle),
+            asks=Asks(context, idle=idle, observations=self._observations),
             beacons=Beacons(context),
             idle=idle,
             overview=self._overview,

@@ -195,6 +195,7 @@ class BootFace:
         elif offer.attempt_id is None:
             if (machine_id := offer.machine_id) is not None:
                 self.observations.program(machine_id, caller)
+                self._write_down()
             file.seek(part.offset)
             response.response = [file.read(part.length)]
         else:
@@ -213,10 +214,8 @@ class BootFace:
         assert attempt_id is not None  # noqa: S101 - only assets are sent this way
         reached_end = part.offset + part.length == offer.size
 
-        # On disk before a byte leaves: killed in between, whose is the beacon that speaks then?
         self.observations.first_byte(attempt_id, caller)
-        with suppress(StoreError):
-            self.observations.write(wait=DATABASE_WAIT)
+        self._write_down()
 
         def progress(sent: int) -> None:
             self.phases.progress(attempt_id, part.offset + sent)
@@ -229,6 +228,12 @@ class BootFace:
             length=part.length,
             on_progress=progress,
         )
+
+    def _write_down(self) -> None:
+        """Have on disk what goes out, before a byte leaves: if we are killed in between, whose is
+        the beacon that speaks then? It goes out all the same where the database does not answer."""
+        with suppress(StoreError):
+            self.observations.write(wait=DATABASE_WAIT)
 
     def _boot(self, caller: Caller) -> tuple[flask.Response, str, int | None]:
         try:

@@ -52,7 +52,6 @@ class KnockBook:
             return
         try:
             with self._store.writing() as tx:
-                for knock in batch:
-                    tx.knocks.insert(knock)
+                tx.knocks.insert(batch)
         except DispatchError as error:
             log.warning("cannot remember %d knocks: %s", len(batch), error)

@@ -38,6 +38,8 @@ def _prepare(connection: sqlite3.Connection, _record: Any) -> None:
         "synchronous = FULL",
         "foreign_keys = ON",
         "temp_store = MEMORY",
+        # In pages: a bound only. Checkpoints are made beside all requests, long before.
+        "wal_autocheckpoint = 16384",
         "journal_size_limit = 67108864",
     ):
         connection.execute(f"PRAGMA {pragma}")
@@ -50,6 +52,19 @@ def _begin(connection: sa.Connection) -> None:
         return
     connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(wait * 1000)}")
     connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def checkpoint(engine: sa.Engine) -> None:
+    """Move what was committed from the log into the database, as far as readers allow. Neither
+    readers nor writers wait for it."""
+    # Not in a transaction, which the engine would begin.
+    connection = engine.raw_connection()
+    try:
+        connection.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)")
+    except sqlite3.Error as error:
+        raise StoreError(f"cannot move the database's log into it: {error}") from error
+    finally:
+        connection.close()
 
 
 def insert(connection: sa.Connection, table: sa.Table, **values: Any) -> int:

@@ -1,5 +1,6 @@
 """Events and knocks: what happened, and who asked."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -97,9 +98,10 @@ class Knocks:
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
 
-    def insert(self, knock: Knock) -> None:
-        values = {name: getattr(knock, name) for name in Knock.__slots__}
-        newest = insert(self._connection, knocks, **values)
+    def insert(self, batch: Sequence[Knock]) -> None:
+        rows = [{name: getattr(one, name) for name in Knock.__slots__} for one in batch]
+        self._connection.execute(sa.insert(knocks), rows)
+        newest = sa.select(sa.func.max(knocks.c.id)).scalar_subquery()
         self._connection.execute(sa.delete(knocks).where(knocks.c.id <= newest - KNOCKS))
 
     def forget(self, before: datetime) -> int:

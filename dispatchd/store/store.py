@@ -16,7 +16,7 @@ from dispatchd.domain.event import Event, Kind, Subjects
 from dispatchd.domain.issue_text import scrub
 from dispatchd.errors import StoreError
 from dispatchd.store.copies import copy
-from dispatchd.store.engine import WRITE, create_engine, translated
+from dispatchd.store.engine import WRITE, checkpoint, create_engine, translated
 from dispatchd.store.history import Events, Knocks
 from dispatchd.store.machines import Machines, queue_pause, swap_queue
 from dispatchd.store.needs import Needs
@@ -100,6 +100,10 @@ class Store:
     def close(self) -> None:
         """Close every connection. The last one folds the log into the database."""
         self._engine.dispose()
+
+    def checkpoint(self) -> None:
+        """Move what was committed from the log into the database, beside readers and writers."""
+        checkpoint(self._engine)
 
     def copy(self, target: Path) -> None:
         """Copy the database, as it is at this moment, into a file of its own."""

@@ -121,8 +121,8 @@ class Lab:
             here=lambda: "10.0.0.2",
             draining=lambda: self.draining,
         )
-        self.asks = Asks(self.context, idle=self.idle)
         self.observations = Observations(self.context)
+        self.asks = Asks(self.context, idle=self.idle, observations=self.observations)
         self.beacons = Beacons(self.context)
         self.operator = Operator(self.context)
         self.overseer = Overseer(self.context, news=self.news)
@@ -239,7 +239,7 @@ class PlayedMachine:
             if whole:
                 self.lab.phases.progress(offer.attempt_id, offer.size)
                 self.lab.observations.whole(offer.attempt_id)
-        self.lab.observations.write()
+        self.lab.observations.flush()
         return offer
 
     def download(self) -> Offer:

@@ -134,7 +134,7 @@ def test_a_download_that_is_resumed_after_we_gave_it_up_boots_after_all(lab: Lab
     assert offer.attempt_id is not None
     lab.observations.first_byte(offer.attempt_id, epyc.caller)
     lab.observations.whole(offer.attempt_id)
-    lab.observations.write()
+    lab.observations.flush()
     assert lab.state(only) is State.UNASSIGNED
     assert epyc.boot() == "a.efi"
     assert lab.state(only) is State.BOOTING

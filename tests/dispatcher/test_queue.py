@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from dispatchd.domain.event import Kind
 from dispatchd.domain.model import Arrival, State
 from dispatchd.errors import Conflict
 from dispatchd.services.dispatcher.unit import Policy
@@ -111,6 +112,21 @@ def test_the_sixth_ask_since_the_last_byte_means_it_did_not_boot(lab: Lab) -> No
     epyc = machine(lab)
     epyc.download()
     assert [epyc.head().handed for _ in range(6)] == ["a.efi"] * 5 + ["b.efi"]
+
+
+def test_an_ask_counts_from_a_last_byte_that_is_not_written_down_yet(lab: Lab) -> None:
+    only, _ = lab.load("a.efi", "b.efi")
+    epyc = machine(lab)
+    offer = epyc.get(whole=False)
+    assert offer.attempt_id is not None
+    lab.phases.progress(offer.attempt_id, offer.size)
+    lab.observations.whole(offer.attempt_id)
+    assert [epyc.head().handed for _ in range(6)] == ["a.efi"] * 5 + ["b.efi"]
+    lab.observations.flush()
+    assert lab.workload(only).reason == "did not boot"
+    with lab.store.reading() as tx:
+        told = [event.kind for event in tx.events.of_workload(only, 100)]
+    assert told.count(Kind.WHOLE) == 1
 
 
 def test_the_sixth_ask_of_a_download_that_never_ended_ends_it(lab: Lab) -> None:

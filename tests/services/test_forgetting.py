@@ -56,15 +56,17 @@ def test_what_is_old_goes(lab: Lab, forget: Callable[[], None]) -> None:
     with lab.store.writing() as tx:
         at = lab.clock.now()
         tx.knocks.insert(
-            Knock(
-                at=at,
-                address="10.0.0.7",
-                mac="",
-                machine_id=None,
-                request="HEAD /dispatch",
-                agent="",
-                answer="200",
-            )
+            [
+                Knock(
+                    at=at,
+                    address="10.0.0.7",
+                    mac="",
+                    machine_id=None,
+                    request="HEAD /dispatch",
+                    agent="",
+                    answer="200",
+                )
+            ]
         )
     lab.clock.advance(YEAR - 60)
     forget()

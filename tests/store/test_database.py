@@ -5,6 +5,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -101,6 +102,23 @@ def test_a_slow_reader_keeps_no_writer_waiting(url: str) -> None:
         with store.writing(wait=0) as tx:
             tx.machines.insert(name="epyc", at=NOW)
         assert slow.machines.all() == []
+    store.close()
+
+
+def test_a_checkpoint_moves_the_log_into_the_database_beside_a_reader_and_a_writer(
+    url: str, tmp_path: Path
+) -> None:
+    store = Store(url)
+    with store.writing() as tx:
+        tx.machines.insert(name="epyc", at=NOW)
+    with store.reading() as reader, store.writing() as writer:
+        assert [machine.name for machine in reader.machines.all()] == ["epyc"]
+        writer.machines.insert(name="xeon", at=NOW)
+        assert _names_without_log(url, tmp_path) == []
+        store.checkpoint()
+        assert _names_without_log(url, tmp_path) == ["epyc"]
+    store.checkpoint()
+    assert _names_without_log(url, tmp_path) == ["epyc", "xeon"]
     store.close()
 
 
@@ -221,3 +239,11 @@ def test_nothing_is_deleted_by_a_cascade(engine: sa.Engine, tmp_path: Path) -> N
     said = raw.execute("SELECT sql FROM sqlite_master WHERE sql LIKE '%CASCADE%'").fetchall()
     raw.close()
     assert said == []
+
+
+def _names_without_log(url: str, tmp_path: Path) -> list[str]:
+    """The machines that the database file has by itself."""
+    alone = tmp_path / "alone.db"
+    shutil.copyfile(url.removeprefix("sqlite:///"), alone)
+    with closing(sqlite3.connect(alone)) as connection:
+        return [name for (name,) in connection.execute("SELECT name FROM machines ORDER BY id")]

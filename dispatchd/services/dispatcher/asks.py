@@ -17,6 +17,7 @@ from dispatchd.domain.schedule import choose
 from dispatchd.services.dispatcher.endings import end, release
 from dispatchd.services.dispatcher.identity import ALIVE, Caller, identify
 from dispatchd.services.dispatcher.idle import Idle
+from dispatchd.services.dispatcher.observations import Observations
 from dispatchd.services.dispatcher.offers import Offer
 from dispatchd.services.dispatcher.unit import Context, Unit
 
@@ -30,9 +31,10 @@ DATABASE_WAIT = 0.6
 class Asks:
     """The use cases of HEAD and GET."""
 
-    def __init__(self, context: Context, *, idle: Idle) -> None:
+    def __init__(self, context: Context, *, idle: Idle, observations: Observations) -> None:
         self._context = context
         self._idle = idle
+        self._observations = observations
 
     def head(self, caller: Caller) -> Offer:
         """A HEAD: always an ask."""
@@ -89,6 +91,7 @@ class Asks:
         attempt = unit.tx.attempts.open_of_machine(machine.id)
         if attempt is None:
             return None
+        attempt = self._observations.completed(unit, attempt)
         outcome = self._outcome(attempt)
         workload = unit.tx.workloads.get(attempt.workload_id)
         asset = unit.tx.assets.get(workload.asset_id)
@@ -108,6 +111,7 @@ class Asks:
         attempt = unit.tx.attempts.get(sent) if sent is not None else None
         if attempt is None or attempt.ended_at is not None or attempt.machine_id == machine.id:
             return
+        attempt = self._observations.completed(unit, attempt)
         end(self._context, unit, attempt, self._outcome(attempt) or Outcome.LAPSED)
 
     def _outcome(self, attempt: Attempt) -> Outcome | None:

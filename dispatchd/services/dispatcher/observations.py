@@ -1,21 +1,24 @@
-"""What the sending loop saw, written down by somebody who may wait for the disk.
+"""What was sent, written down.
 
-The loop that feeds machines must never wait for a transaction, so it only notes that a first or
-last byte went out. Every request writes these notes down first: bytes leave before the machine can
-speak of them, so no beacon overtakes the record of what its machine was sent. Notes that wait share
-one transaction, since a storm makes many at once and each of them costs a sync.
+That bytes go out is on disk before they do: no beacon shall overtake the record of what its machine
+was sent. Where the database does not take it at that moment, every later request tries it first.
+
+That the last byte is out is noted by the loop, which must never wait for a transaction. A storm
+ends with many such notes at once, and nobody but the machine's own next ask depends on one: that
+ask looks here, and the rest are written by and by, a few at a time.
 """
 
 import logging
 import threading
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
 
 from dispatchd.crashpoints import reach
 from dispatchd.domain.event import Kind
 from dispatchd.domain.lifecycle import Event, advance
-from dispatchd.domain.model import State
-from dispatchd.errors import NotFound, StoreError
+from dispatchd.domain.model import Attempt, State
+from dispatchd.errors import StoreError
 from dispatchd.services.dispatcher.identity import Caller
 from dispatchd.services.dispatcher.unit import Context, Unit
 
@@ -25,45 +28,56 @@ log = logging.getLogger(__name__)
 AGAIN = 1.0
 #: Seconds that a write waits for its turn where nobody is kept waiting by it.
 PATIENCE = 5.0
+#: Last bytes written in one transaction, and seconds until the next one: requests come between.
+FEW, BREATH = 4, 0.005
 
 
 class Observations:
-    """Notes in the order in which they were made; each is written once. Making one never blocks."""
+    """Notes, each written once. Making one never blocks; first bytes keep their order."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._notes: deque[Callable[[Unit], None]] = deque()
-        #: Notes that are being written; changed by whoever holds ``_writing``.
+        self._begun: deque[Callable[[Unit], None]] = deque()
+        #: Those of ``_begun`` that are being written; changed by whoever holds ``_writing``.
         self._taken: list[Callable[[Unit], None]] = []
         self._writing = threading.Lock()
+        #: Attempts whose last byte is out; a dict keeps the order, and no lock is needed for it.
+        self._whole: dict[int, None] = {}
         self._wake = threading.Event()
 
     def program(self, machine_id: int, caller: Caller) -> None:
         """Bytes of a firmware program go out: what the machine was sent before is over."""
-        self._note(lambda unit: unit.tx.machines.note_sent(machine_id, caller.mac, None))
+        self._begun.append(lambda unit: unit.tx.machines.note_sent(machine_id, caller.mac, None))
+        self._wake.set()
 
     def first_byte(self, attempt_id: int, caller: Caller) -> None:
-        """The first byte of the attempt's asset goes out on some connection."""
-        self._note(lambda unit: self._write_first_byte(unit, attempt_id, caller))
+        """Bytes of the attempt's asset go out on some connection."""
+        self._begun.append(lambda unit: self._write_first_byte(unit, attempt_id, caller))
+        self._wake.set()
 
     def whole(self, attempt_id: int) -> None:
         """The last byte of the attempt's asset was handed to the kernel."""
-        self._note(lambda unit: self._write_whole(unit, attempt_id))
+        self._whole[attempt_id] = None
+        self._wake.set()
+
+    def completed(self, unit: Unit, attempt: Attempt) -> Attempt:
+        """The attempt, with its last byte written down in this transaction if that is noted."""
+        return self._write_whole(unit, attempt) if attempt.id in self._whole else attempt
 
     def write(self, wait: float = PATIENCE) -> None:
-        """Write everything noted so far. Raises StoreError, losing nothing, if it cannot be.
+        """Write down what goes out. Raises StoreError, losing nothing, if it cannot be.
 
-        Waits up to ``wait`` seconds for whoever writes notes now, and as long for the database.
+        Waits up to ``wait`` seconds for whoever writes it now, and as long for the database.
         """
-        if not (self._notes or self._taken):
+        if not (self._begun or self._taken):
             return
         if not self._writing.acquire(timeout=wait):
             raise StoreError("cannot write down what was sent: the database keeps us waiting")
         try:
-            while self._notes:
+            while self._begun:
                 # In this order: whoever looks in between must see that there is one.
-                self._taken.append(self._notes[0])
-                self._notes.popleft()
+                self._taken.append(self._begun[0])
+                self._begun.popleft()
             if self._taken:
                 self._write_taken(wait)
         finally:
@@ -76,25 +90,37 @@ class Observations:
             self._wake.clear()
             try:
                 self.write()
+                while self._write_few():
+                    stopping.wait(BREATH)
             except StoreError as error:
                 log.warning("cannot write down what was sent, trying again: %s", error)
                 stopping.wait(AGAIN)
-        self.write()
+        self.flush()
 
-    def _note(self, write: Callable[[Unit], None]) -> None:
-        self._notes.append(write)
-        self._wake.set()
+    def flush(self) -> None:
+        """Write everything noted so far, last bytes too."""
+        self.write()
+        while self._write_few():
+            pass
 
     def _write_taken(self, wait: float) -> None:
         reach("observation-before-write")
         with self._context.unit(wait=wait) as unit:
             for write in self._taken:
-                try:
-                    write(unit)
-                except NotFound as error:
-                    log.warning("cannot write down what was sent: %s", error)
+                write(unit)
         reach("observation-after-write")
         self._taken.clear()
+
+    def _write_few(self) -> bool:
+        """Write some of the last bytes; whether there were any."""
+        few = list(islice(self._whole.copy(), FEW))
+        if few:
+            with self._context.unit(wait=PATIENCE) as unit:
+                for attempt_id in few:
+                    self._write_whole(unit, unit.tx.attempts.get(attempt_id))
+        for attempt_id in few:
+            del self._whole[attempt_id]
+        return bool(few)
 
     def _write_first_byte(self, unit: Unit, attempt_id: int, caller: Caller) -> None:
         attempt = unit.tx.attempts.get(attempt_id)
@@ -111,10 +137,9 @@ class Observations:
             text = f"{workload.label}: downloading on {machine.label}"
             unit.tell(Kind.DOWNLOADING, text, workload=workload, machine=machine, attempt=attempt)
 
-    def _write_whole(self, unit: Unit, attempt_id: int) -> None:
-        attempt = unit.tx.attempts.get(attempt_id)
+    def _write_whole(self, unit: Unit, attempt: Attempt) -> Attempt:
         if attempt.whole_at is not None:
-            return
+            return attempt
         sent = self._context.phases.sent(attempt)
         attempt = unit.tx.attempts.swap(attempt, whole_at=unit.now, sent=sent)
         self._context.phases.waited(attempt)
@@ -123,3 +148,4 @@ class Observations:
         took = max((unit.now - (attempt.first_byte_at or unit.now)).total_seconds(), 0)
         text = f"{workload.label}: {machine.label} has all bytes, after {took:.0f} s"
         unit.tell(Kind.WHOLE, text, workload=workload, machine=machine, attempt=attempt)
+        return attempt
