@@ -62,11 +62,17 @@ def _row(workload: wire.StatusWorkload) -> tuple[str, ...]:
     return (
         render.state(workload.state),
         render.label(workload.name, workload.pool),
-        workload.machine or "-",
+        _machine(workload),
         render.ago(workload.seen),
         render.size(workload.size),
         what(workload),
     )
+
+
+def _machine(workload: wire.StatusWorkload) -> str:
+    """Its label; an address that is all we know of it may be another's tomorrow."""
+    weak = " (weak)" if workload.known_by == "address" else ""
+    return f"{workload.machine}{weak}" if workload.machine else "-"
 
 
 def what(workload: wire.StatusWorkload) -> str:

@@ -25,6 +25,8 @@ SIGNS: dict[State, str] = {
 }
 Delivery = Literal["pending", "filed", "kept", "held", "refused"]
 Bytes = Literal["arriving", "whole", "gone"]
+#: How a machine's next request would be recognised; an address is weak.
+KnownBy = Literal["name", "mac", "address"]
 ErrorKind = Literal["bad-request", "not-found", "conflict", "refused", "unavailable", "internal"]
 #: HTTP status of each kind of error.
 STATUS_OF: dict[ErrorKind, int] = {
@@ -84,6 +86,7 @@ class StatusWorkload(Struct, frozen=True, kw_only=True):
     ``bytes`` and ``arrived`` tell whether the asset is in the cache, and how much of it; ``rate``
     (bytes a second) and ``eta`` (seconds) how fast the rest comes, ``trouble`` why it does not.
     ``why`` it is where it is; ``then`` is what happens if nothing changes by ``until``.
+    ``known_by`` is the machine's.
     """
 
     id: int
@@ -108,6 +111,7 @@ class StatusWorkload(Struct, frozen=True, kw_only=True):
     why: str = ""
     until: datetime | None = None
     then: str | None = None
+    known_by: KnownBy | None = None
 
 
 class Knock(Struct, frozen=True, kw_only=True):
@@ -254,17 +258,14 @@ class RetryRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Machine(Struct, frozen=True, kw_only=True):
-    """``known_by``: how its next request would be recognised: name, mac, or address (weak).
-
-    ``handed``: what it was given last: a workload's name, "wait.efi", "poweroff.efi", or None.
-    """
+    """``handed``: what it was given last: a workload, "wait.efi", "poweroff.efi", or None."""
 
     id: int
     label: str
     name: str | None
     pool: str | None
     note: str
-    known_by: Literal["name", "mac", "address"]
+    known_by: KnownBy
     macs: list[str]
     addresses: list[str]
     paused: bool

@@ -39,6 +39,7 @@ def test_two_machines_under_one_name_are_known_by_their_macs(lab: Lab) -> None:
     assert one.boot() == "a.efi"
     assert two.boot() == "b.efi"
     assert any("two machines ask" in line for line in lab.overview.status().attention)
+    assert [known.known_by for known in lab.overview.machines().machines] == ["mac", "mac"]
 
 
 def test_an_address_belongs_to_whoever_used_it_last(lab: Lab) -> None:

@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 from dispatchd.domain.event import Kind
 from dispatchd.domain.model import Attempt, Machine
 from dispatchd.services.dispatcher.unit import Unit
+from dispatchd.store.store import Transaction
+from dispatchd.wire import KnownBy
 
 #: A machine, or a MAC under a name, that asked within this time is alive.
 ALIVE = timedelta(hours=3)
@@ -46,6 +48,13 @@ def identify(unit: Unit, caller: Caller, *, may_create: bool) -> Machine | None:
     if caller.mac:
         machines.note_asked(caller.mac, caller.name, unit.now)
     return machines.get(machine.id)
+
+
+def known_by(tx: Transaction, machine: Machine, now: datetime) -> KnownBy:
+    """How the machine's next request would be recognised."""
+    if machine.name and len(tx.machines.live_macs(machine.name, now - ALIVE)) < 2:
+        return "name"
+    return "mac" if machine.mac else "address"
 
 
 def note(unit: Unit, machine: Machine, caller: Caller) -> None:

@@ -9,6 +9,7 @@ from dispatchd.domain import model
 from dispatchd.domain.model import Arrival, State
 from dispatchd.services.dispatcher import shapes
 from dispatchd.services.dispatcher.attention import Attention
+from dispatchd.services.dispatcher.identity import known_by
 from dispatchd.services.dispatcher.reasons import Reasons
 from dispatchd.services.dispatcher.unit import Context
 from dispatchd.services.flight import Progress
@@ -115,15 +116,16 @@ class Overview:
 
     def machines(self) -> wire.Machines:
         """Every machine that ever asked or was named."""
+        now = self._context.clock.now()
         with self._context.store.reading() as tx:
             return wire.Machines(
-                machines=[shapes.machine(tx, machine) for machine in tx.machines.all()]
+                machines=[shapes.machine(tx, machine, now) for machine in tx.machines.all()]
             )
 
     def machine(self, machine_id: int) -> wire.Machine:
         """One machine."""
         with self._context.store.reading() as tx:
-            return shapes.machine(tx, tx.machines.get(machine_id))
+            return shapes.machine(tx, tx.machines.get(machine_id), self._context.clock.now())
 
     def reports(self, offset: int = 0) -> wire.Reports:
         """The reports after the ``offset`` latest, and what is unclaimed; newest first, without
@@ -161,6 +163,9 @@ class Overview:
         attempts = tx.attempts.latest_of_workloads(ids)
         reports = tx.reports.of_workloads(ids)
         reasons = Reasons(tx, self._context, machines)
+        now = self._context.clock.now()
+        used = {attempt.machine_id for attempt in attempts.values()}
+        known = {identity: known_by(tx, machines[identity], now) for identity in used}
         rows = []
         for workload in workloads:
             asset = assets[workload.asset_id]
@@ -199,6 +204,7 @@ class Overview:
                     why=outlook.why,
                     until=outlook.until,
                     then=outlook.then or None,
+                    known_by=known[machine.id] if machine and shows_machine else None,
                 )
             )
         return rows

@@ -2,10 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from datetime import datetime
 
 from dispatchd import wire
 from dispatchd.domain import model
 from dispatchd.domain.model import Delivery, OutboxEntry, Report
+from dispatchd.services.dispatcher.identity import known_by
 from dispatchd.store.history import Knock, Line
 from dispatchd.store.store import Transaction
 
@@ -84,18 +86,17 @@ def events(tx: Transaction, lines: list[Line]) -> list[wire.Event]:
     ]
 
 
-def machine(tx: Transaction, machine: model.Machine) -> wire.Machine:
+def machine(tx: Transaction, machine: model.Machine, now: datetime) -> wire.Machine:
     attempt = tx.attempts.open_of_machine(machine.id)
     workload = tx.workloads.get(attempt.workload_id) if attempt else None
-    macs = tx.machines.macs_of(machine.id)
     return wire.Machine(
         id=machine.id,
         label=machine.label,
         name=machine.name or None,
         pool=machine.pool or None,
         note=machine.note,
-        known_by="name" if machine.name else "mac" if macs else "address",
-        macs=macs,
+        known_by=known_by(tx, machine, now),
+        macs=tx.machines.macs_of(machine.id),
         addresses=tx.machines.addresses_of(machine.id),
         paused=machine.paused,
         held=machine.held or None,
