@@ -9,9 +9,9 @@ venv) packages=(python3-venv) ;;
 bench) packages=(nginx-light) ;;
 deb) packages=(debhelper dpkg-dev python3-venv scdoc) ;;
 test) packages=(
-	avahi-daemon avahi-utils binutils busybox-static clang cpio dbus debhelper debootstrap dpkg-dev
-	iproute2 kmod lintian lld make ovmf python3-venv qemu-system-x86 scdoc systemd systemd-boot-efi
-	systemd-container xz-utils
+	avahi-daemon avahi-utils binutils busybox-static clang cpio dbus debhelper debootstrap dnsmasq-base
+	dpkg-dev iproute2 kmod lintian lld make ovmf procps python3-venv qemu-system-x86 scdoc systemd
+	systemd-boot-efi systemd-container xz-utils
 ) ;;
 *)
 	echo "usage: $0 venv|bench|deb|test" >&2

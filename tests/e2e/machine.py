@@ -10,15 +10,16 @@ WINDOW = 64 * 1024
 
 
 class Machine:
-    """Asks as NAME. Close it when done."""
+    """Asks as NAME, or without one. Close it when done."""
 
-    def __init__(self, port: int, name: str) -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-        self._connection.sock = socket.socket()
+    def __init__(self, port: int, name: str, *, host: str = "127.0.0.1") -> None:
+        self._connection = http.client.HTTPConnection(host, port, timeout=30)
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        self._connection.sock = socket.socket(family, kind)
         self._connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, WINDOW)
         self._connection.sock.settimeout(30)
-        self._connection.sock.connect(("127.0.0.1", port))
-        self._path = f"/dispatch/{name}"
+        self._connection.sock.connect(address)
+        self._path = f"/dispatch/{name}".rstrip("/")
 
     def ask(
         self, method: str, body: bytes | None = None, **headers: str
@@ -32,6 +33,13 @@ class Machine:
         answer = self.ask("HEAD")
         answer.read()
         return answer.getheader("ETag") or ""
+
+    def download(self) -> bytes:
+        """HEAD and GET: the bytes of what was announced."""
+        announced = self.head()
+        answer = self.ask("GET")
+        assert (answer.status, answer.getheader("ETag")) == (200, announced)
+        return answer.read()
 
     def begin(self) -> http.client.HTTPResponse:
         """A download of which one byte was read."""

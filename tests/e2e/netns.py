@@ -1,6 +1,7 @@
 """A network of our own to test in: Linux network namespaces joined by cables (veth pairs)."""
 
 import ctypes
+import json
 import os
 import secrets
 import signal
@@ -75,6 +76,11 @@ class Namespace:
         for address in addresses:
             unchecked = ("nodad",) if ":" in address else ()
             self.ip("address", "add", address, "dev", interface, *unchecked)
+
+    def ipv6(self, interface: str, *, scope: str = "global") -> list[str]:
+        """The IPv6 addresses that an interface has; ``scope``: global or link."""
+        (row,) = json.loads(self.ip("-json", "-6", "address", "show", "dev", interface)) or [{}]
+        return [one["local"] for one in row.get("addr_info", []) if one["scope"] == scope]
 
     def mac(self, interface: str) -> str:
         """The MAC of an interface."""
