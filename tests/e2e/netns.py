@@ -7,7 +7,7 @@ import secrets
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -47,12 +47,10 @@ class Namespace:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for process in self._started:
-            # Its whole session: what it started must not keep the namespace alive.
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
-        _ip("netns", "delete", self.name)
+        with ExitStack() as stack:
+            stack.callback(_ip, "netns", "delete", self.name)
+            for process in self._started:
+                stack.callback(_end, process)
 
     def ip(self, *arguments: str) -> str:
         """Run ip(8) on this namespace and return its output."""
@@ -124,6 +122,12 @@ class Namespace:
                 yield
             finally:
                 _enter(home.fileno())
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Kill it with its whole session: what it started must not keep the namespace alive."""
+    with process, suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _enter(descriptor: int) -> None:
