@@ -14,6 +14,7 @@ import struct
 import sys
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 
 #: Bytes that one connection may send before the others have their turn.
@@ -132,7 +133,8 @@ def main() -> None:
     # A terminal's Ctrl-C and systemd's SIGTERM reach us too; the daemon decides when to end.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    with socket.socket(fileno=int(sys.argv[1])) as control:
+    # A daemon that is killed with news unread resets the connection: that is its end, too.
+    with socket.socket(fileno=int(sys.argv[1])) as control, suppress(ConnectionError):
         control.setblocking(False)
         Sending(control).run()
 
