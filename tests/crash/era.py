@@ -3,31 +3,31 @@
 import hashlib
 import os
 import random
-import re
 import signal
 import socket
 import threading
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
 from dispatchctl.client import Client
-from dispatchd.domain.event import Kind
 from tests.crash.ledger import Ledger
 from tests.crash.machines import Machine
-from tests.crash.people import OWNER, REPO, TOKEN, Operator, Weather
+from tests.crash.operator import TOKEN, Operator
 from tests.crash.proof import prove_disk, prove_github, undelivered
+from tests.crash.scenes import ANYTHING, SCENES, Scene
+from tests.crash.weather import OWNER, REPO, Weather
 from tests.e2e.daemon import RunningDaemon
 from tests.eventually import eventually
 from tests.github_standin import GitHubStandIn
 
-SOURCE = Path(__file__).parents[2] / "dispatchd"
 SETTINGS = """
 [deadlines]
 assigned = "2s"
 stalled = "2s"
 reask = "1s"
-boot = "3s"
-report = "3s"
+boot = "2s"
+report = "2s"
 settle = "1s"
 drain = "1s"
 [github]
@@ -36,51 +36,19 @@ issue_spacing = "1s"
 [discovery]
 enabled = false
 """
-#: What happens here often enough to be died at.
-EVENTS = (
-    Kind.STARTED,
-    Kind.LOADED,
-    Kind.BYTES_WHOLE,
-    Kind.ASSIGNED,
-    Kind.DOWNLOADING,
-    Kind.WHOLE,
-    Kind.BOOTING,
-    Kind.REPORTED,
-    Kind.FINISHED,
-    Kind.REBOOTED,
-    Kind.DID_NOT_BOOT,
-    Kind.NO_REPORT,
-    Kind.STOPPED_BY_HAND,
-    Kind.CANCELLED,
-    Kind.RETRIED,
-    Kind.QUEUE_PAUSED,
-    Kind.QUEUE_RESUMED,
-    Kind.REPORT_FILED,
-    Kind.REPORT_HELD,
-)
 #: Seconds of a life that is to end at a named instant, where that is not reached, and of others:
 #: most from when they serve.
-NAMED, UNNAMED = 8.0, 3.0
+NAMED, UNNAMED = 60.0, 3.0
 #: Machines by name and by address.
 NAMES = ("one", "two", "", "")
 #: Seconds until everything that was reported is an issue.
 PEACE = 120.0
 
 
-def points() -> list[str]:
-    """The instants to die at: those that the source names, and around the commit of events."""
-    named = {
-        point
-        for file in sorted(SOURCE.rglob("*.py"))
-        for point in re.findall(r'reach\("([a-z-]+)"\)', file.read_text())
-    }
-    return sorted(named | {f"{side}-{kind}" for side in ("before", "after") for kind in EVENTS})
-
-
 class Era:
     """A fresh state directory, and what happens on it. Use it as a context."""
 
-    def __init__(self, directory: Path, *, seed: int, ledger: Ledger) -> None:
+    def __init__(self, directory: Path, *, seed: str, ledger: Ledger) -> None:
         self._directory = directory
         self._chance = random.Random(seed)
         self._ledger = ledger
@@ -99,17 +67,21 @@ class Era:
 
     def live(self, point: str = "") -> bool:
         """One life: until ``point`` is reached, or else some instant; whether it was reached."""
-        times = self._chance.choice((1, 1, 1, 2))
+        scene = SCENES[point] if point else ANYTHING
+        self._direct(scene)
+        times = self._chance.randint(1, scene.times)
         self._daemon.spawn({"DISPATCHD_CRASH_AT": f"{point}:{times}"} if point else {})
-        if not point and self._chance.random() < 0.8:
+        if scene.stops or (not point and self._chance.random() < 0.8):
             eventually(self._daemon.is_up, within=60)
+        if scene.stops:
+            self._daemon.signal(signal.SIGTERM)
         ended = self._daemon.ended(NAMED if point else self._chance.uniform(0, UNNAMED))
         if ended not in (None, -signal.SIGKILL):
             self._ledger.blame(f"it ended by itself with {ended}: {self._daemon.log[-5:]}")
         self._daemon.kill()
         self._ledger.count("kills")
         self._look_back()
-        return ended is not None
+        return ended == -signal.SIGKILL
 
     def settle(self) -> None:
         """A last life without faults: everything that was kept becomes one issue each."""
@@ -119,7 +91,7 @@ class Era:
             thread.join()
         self._github.faults.clear()
         self._operator.log_in()
-        eventually(self._is_delivered, within=PEACE)
+        self._deliver()
         if self._daemon.stop() != 0:
             self._ledger.blame("it did not stop well")
         self._look_back()
@@ -136,13 +108,22 @@ class Era:
         if any("Traceback" in line for line in log):
             ledger.blame("it met what it did not expect")
         if len(ledger.wrong) > self._blamed:
+            print(*ledger.wrong[self._blamed :], *log, sep="\n")
             self._blamed = len(ledger.wrong)
-            ledger.wrong += log
 
-    def _is_delivered(self) -> bool:
-        waiting = undelivered(self._directory)
-        self._operator.deliver(waiting)
-        return not waiting
+    def _direct(self, scene: Scene) -> None:
+        """Tell everybody what to do in this life."""
+        self._operator.deeds, self._weather.deeds = scene.operator, scene.weather
+        for machine in self._machines:
+            machine.deeds = scene.machines
+
+    def _deliver(self) -> None:
+        until = time.monotonic() + PEACE
+        while waiting := undelivered(self._directory):
+            if time.monotonic() > until or self._daemon.ended(1.0) is not None:
+                self._ledger.blame(f"not delivered: {', '.join(waiting)}")
+                return
+            self._operator.deliver_again(waiting)
 
     def _open(self) -> None:
         github = self._github
@@ -174,17 +155,23 @@ class Era:
             ledger=self._ledger,
             stopping=self._stopping,
             chance=self._fork(),
+            deeds=ANYTHING.operator,
         )
-        weather = Weather(
+        self._weather = Weather(
             github=github,
             digests=self._digests,
             ledger=self._ledger,
             stopping=self._stopping,
             chance=self._fork(),
+            deeds=ANYTHING.weather,
         )
-        weather.make_release()
-        machines = [self._machine(number, name) for number, name in enumerate(NAMES)]
-        lives = [self._operator.live, weather.live, *(machine.live for machine in machines)]
+        self._weather.make_release()
+        self._machines = [self._machine(number, name) for number, name in enumerate(NAMES)]
+        lives = [
+            self._operator.live,
+            self._weather.live,
+            *(machine.live for machine in self._machines),
+        ]
         self._threads = [threading.Thread(target=live) for live in lives]
         for thread in self._threads:
             thread.start()
@@ -200,6 +187,7 @@ class Era:
             ledger=self._ledger,
             stopping=self._stopping,
             chance=self._fork(),
+            deeds=ANYTHING.machines,
         )
 
     def _fork(self) -> random.Random:

@@ -5,7 +5,7 @@ import http.client
 import json
 import random
 import threading
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 
@@ -13,6 +13,12 @@ from tests.crash.ledger import Ledger
 
 #: Seconds that a machine waits for an answer: a restart takes a few.
 PATIENCE = 20.0
+#: Seconds in which a machine that hangs is given up.
+SILENCE = 2.5
+#: And before one that has nothing to run asks again.
+IDLE = 0.2
+#: The address of nobody.
+STRANGER = "127.0.2.1"
 #: A text that GitHub does not take in one piece.
 LONG = "one more line of the log\n" * 4000
 
@@ -22,6 +28,7 @@ class Machine:
     """One machine. ``name`` is its part of the path, or empty: then its address must do.
 
     ``workloads``: the digests that are workloads; everything else that boots is a program of ours.
+    ``deeds``: what its workloads do, one of these.
     """
 
     label: str
@@ -32,6 +39,7 @@ class Machine:
     ledger: Ledger
     stopping: threading.Event
     chance: random.Random
+    deeds: Sequence[Callable[["Machine"], None]]
     reports: int = 0
     path: str = field(init=False)
 
@@ -42,9 +50,10 @@ class Machine:
         """Power on again and again, whatever happens on the way."""
         while not self.stopping.is_set():
             try:
-                digest = self._boot()
-                if digest in self.workloads:
-                    self._run()
+                if self._boot() in self.workloads:
+                    self.chance.choice(self.deeds)(self)
+                else:
+                    self.stopping.wait(IDLE)
             except (OSError, http.client.HTTPException):
                 self.ledger.count("connections cut")
             self.stopping.wait(self.chance.uniform(0.0, 0.2))
@@ -106,24 +115,65 @@ class Machine:
             self.ledger.blame(f"{self.label} was promised {announced} and offered {offered}")
         self.ledger.count("told to wait")
 
-    def _run(self) -> None:
-        """What a workload does: `beacon boot`, some reports, or neither."""
-        if self.chance.random() < 0.1:
-            return
+    # --- what workloads do ------------------------------------------------------------------------
+
+    def report(self) -> None:
+        """As it should be: `beacon boot`, most times, and a report or two."""
         if self.chance.random() < 0.9:
             self._speak("POST", b"")
         for _ in range(self.chance.randint(1, 2)):
-            self.reports += 1
-            title = f"{self.label}: result {self.reports}"
-            body = LONG if self.chance.random() < 0.05 else f"Seen by {self.label}."
-            report = {"title": title, "body": body, "labels": ["proc-7003"], "milestone": "c3.0"}
-            content = json.dumps(report).encode()
+            self._report(f"Seen by {self.label}.")
+
+    def report_at_length(self) -> None:
+        """A report that needs comments."""
+        self._speak("POST", b"")
+        self._report(LONG)
+
+    def fail_to_boot(self) -> None:
+        """Never a word of it: the machine asks again."""
+
+    def reboot(self) -> None:
+        """It boots, and is gone before it could report."""
+        self._speak("POST", b"")
+
+    def stay_silent(self) -> None:
+        """Nothing is heard of it, nor of the machine."""
+        self.stopping.wait(SILENCE)
+
+    def hang(self) -> None:
+        """It boots, and then nothing."""
+        self._speak("POST", b"")
+        self.stopping.wait(SILENCE)
+
+    def boot_late(self) -> None:
+        """It boots when it was given up."""
+        self.stay_silent()
+        self.report()
+
+    def report_late(self) -> None:
+        """It reports when it was given up."""
+        self.hang()
+        self._report(f"Seen by {self.label}, after a long time.")
+
+    def speak_unasked(self) -> None:
+        """A report from an address that was never sent a byte."""
+        mine, self.address = self.address, STRANGER
+        self._report("Whose is it?")
+        self.address = mine
+
+    # --- how --------------------------------------------------------------------------------------
+
+    def _report(self, body: str) -> None:
+        self.reports += 1
+        title = f"{self.label}: result {self.reports}"
+        report = {"title": title, "body": body, "labels": ["proc-7003"], "milestone": "c3.0"}
+        content = json.dumps(report).encode()
+        status = self._speak("PUT", content)
+        self.ledger.report(title, status)
+        # The predecessor of a restart may have kept it: the same content counts once.
+        while status in (None, 503) and self.chance.random() < 0.5:
             status = self._speak("PUT", content)
             self.ledger.report(title, status)
-            # The predecessor of a restart may have kept it: the same content counts once.
-            while status in (None, 503) and self.chance.random() < 0.5:
-                status = self._speak("PUT", content)
-                self.ledger.report(title, status)
 
     def _speak(self, method: str, body: bytes) -> int | None:
         """The beacon's status, or None where nobody knows what became of it."""
