@@ -99,15 +99,26 @@ def test_a_machine_that_was_told_to_wait_has_lost_what_it_ran(lab: Lab) -> None:
     assert epyc.boot() == epyc.report() == ""
 
 
-def test_what_a_machine_ran_ends_when_it_asks_under_another_name(lab: Lab) -> None:
+def test_what_a_machine_ran_without_a_name_ends_when_it_asks_under_one(lab: Lab) -> None:
+    first, _ = lab.load("a.efi", "b.efi")
+    machine(lab, mac="aa:00:00:00:00:01").download()
+    named = machine(lab, mac="aa:00:00:00:00:01", name="epyc")
+    lab.operator.change_machine("epyc", name=None, pool=None, note=None, simulated=None, by="al")
+    named.boot()
+    assert lab.state(first) is State.BOOTING
+    assert named.head().handed == "b.efi"
+    assert lab.workload(first).reason == "rebooted without a report"
+
+
+def test_what_ran_under_a_name_ends_in_time_when_the_machine_is_given_another(lab: Lab) -> None:
     first, _ = lab.load("a.efi", "b.efi")
     machine(lab, mac="aa:00:00:00:00:01", name="old").download()
     renamed = machine(lab, mac="aa:00:00:00:00:01", name="new")
-    lab.operator.change_machine("new", name=None, pool=None, note=None, simulated=None, by="al")
-    renamed.boot()
-    assert lab.state(first) is State.BOOTING
-    assert renamed.head().handed == "b.efi"
-    assert lab.workload(first).reason == "rebooted without a report"
+    assert renamed.download().handed == "b.efi"
+    assert renamed.boot() == "b.efi"
+    assert lab.state(first) is State.DOWNLOADING
+    lab.later(600)
+    assert lab.workload(first).reason == "no boot"
 
 
 def test_a_machine_may_speak_ipv4_and_ipv6(lab: Lab) -> None:

@@ -73,7 +73,7 @@ class Asks:
             return Offer(status=404, handed="nothing: this machine is not known here")
         offer = None
         if not self._idle.draining():
-            self._end_under_another_name(unit, machine, caller.mac)
+            self._end_what_ran_nameless(unit, machine, caller.mac)
             offer = self._same_again(unit, machine) or self._next(unit, machine)
         if offer is not None:
             machines.update(machine.id, handed=offer.handed, waiting_since=None)
@@ -105,14 +105,18 @@ class Asks:
         attempt = unit.tx.attempts.swap(attempt, asks=attempt.asks + 1, asks_since_whole=again)
         return _offer(workload, attempt, asset)
 
-    def _end_under_another_name(self, unit: Unit, machine: Machine, mac: str) -> None:
-        """What the MAC was sent for another machine is over: it was this one all along."""
+    def _end_what_ran_nameless(self, unit: Unit, machine: Machine, mac: str) -> None:
+        """What the MAC was sent while it had no name is over: it was this machine all along.
+
+        Two that have names of their own may be two behind a router.
+        """
         sent = unit.tx.machines.sent_to_mac(mac) if mac else None
         attempt = unit.tx.attempts.get(sent) if sent is not None else None
         if attempt is None or attempt.ended_at is not None or attempt.machine_id == machine.id:
             return
-        attempt = self._observations.completed(unit, attempt)
-        end(self._context, unit, attempt, self._outcome(attempt) or Outcome.LAPSED)
+        if not unit.tx.machines.get(attempt.machine_id).name:
+            attempt = self._observations.completed(unit, attempt)
+            end(self._context, unit, attempt, self._outcome(attempt) or Outcome.LAPSED)
 
     def _outcome(self, attempt: Attempt) -> Outcome | None:
         """How the machine's ask ends its open attempt, if it does."""

@@ -94,26 +94,34 @@ def meant_attempt(unit: Unit, caller: Caller, late: float) -> Attempt | None:
     ``late``: seconds after its end during which an attempt may still be meant.
     """
     machines, attempts = unit.tx.machines, unit.tx.attempts
+    shared = len(machines.live_macs(caller.name, unit.now - ALIVE)) > 1
+    named = None if shared else machines.by_name(caller.name)
+    by_name = _latest_attempt(unit, named, late) if named else None
     sent = machines.sent_to_mac(caller.mac) if caller.mac else None
     if sent is not None:
         attempt = attempts.get(sent)
+        if by_name and by_name.machine_id != attempt.machine_id and _is_named(unit, attempt):
+            # Both have names and one MAC, a router's: the name tells which of them spoke.
+            return by_name
         if _may_speak(attempt, unit.now, late):
             return attempt
-    shared = len(machines.live_macs(caller.name, unit.now - ALIVE)) > 1
-    machine = (
-        (None if shared else machines.by_name(caller.name))
-        or machines.by_mac(caller.mac)
-        or _at_address(unit, caller)
-    )
-    if machine is None:
-        return None
-    current = attempts.open_of_machine(machine.id)
+    machine = named or machines.by_mac(caller.mac) or _at_address(unit, caller)
+    return _latest_attempt(unit, machine, late) if machine else None
+
+
+def _latest_attempt(unit: Unit, machine: Machine, late: float) -> Attempt | None:
+    """The machine's open attempt if a byte of it was sent, else the one that was sent last."""
+    current = unit.tx.attempts.open_of_machine(machine.id)
     if current is not None and current.first_byte_at is not None:
         return current
     if machine.sent_attempt_id is None:
         return None
-    attempt = attempts.get(machine.sent_attempt_id)
+    attempt = unit.tx.attempts.get(machine.sent_attempt_id)
     return attempt if _may_speak(attempt, unit.now, late) else None
+
+
+def _is_named(unit: Unit, attempt: Attempt) -> bool:
+    return bool(unit.tx.machines.get(attempt.machine_id).name)
 
 
 def _may_speak(attempt: Attempt, now: datetime, late: float) -> bool:

@@ -1,0 +1,102 @@
+"""Boot after boot of whole machines: the stories that went wrong elsewhere."""
+
+import pytest
+
+from dispatchd.domain.model import State
+from tests.dispatcher.lab import Lab, PlayedMachine, machine
+
+HOUR = 3600
+#: Seconds from an image's death to the machine's next ask: a virtual machine's, a server's, and one
+#: that is slower than the deadline for booting.
+CYCLES = [20, 400, 700]
+
+
+@pytest.mark.parametrize("cycle", CYCLES)
+def test_an_image_that_never_boots_keeps_no_other_from_running(lab: Lab, cycle: int) -> None:
+    dead, *_ = lab.load("a.efi", "b.efi", "c.efi")
+    epyc = machine(lab)
+    ran = []
+    while (handed := epyc.download().handed) != "poweroff.efi":
+        ran.append(handed)
+        if handed != "a.efi":
+            epyc.boot()
+            epyc.report()
+        lab.later(cycle)
+    first = ran.index("b.efi")
+    assert ran[first : first + 2] == ["b.efi", "c.efi"]
+    assert ran.count("b.efi") == ran.count("c.efi") == 1
+    assert lab.state(dead) is State.FAILED
+
+
+def test_a_report_is_of_what_the_machine_runs_and_not_of_what_died_on_it(lab: Lab) -> None:
+    died, runs = lab.load("a.efi", "b.efi")
+    epyc = machine(lab)
+    epyc.download()
+    epyc.boot()
+    assert epyc.download().handed == "b.efi"
+    assert epyc.boot() == epyc.report() == "b.efi"
+    lab.settle_outbox()
+    lab.later(30)
+    assert lab.state(runs) is State.FINISHED
+    assert lab.state(died) is State.UNASSIGNED
+    assert lab.overview.workload(died).workload.reports == []
+
+
+def test_a_slow_machine_keeps_its_workload_whoever_asks_meanwhile(lab: Lab) -> None:
+    (only,) = lab.load("a.efi")
+    slow, other = machine(lab, 1), machine(lab, 2)
+    slow.head()
+    offer = slow.get(whole=False)
+    assert offer.attempt_id is not None
+    for sent in range(1, 20):
+        lab.later(290)
+        lab.phases.progress(offer.attempt_id, sent)
+        assert other.download().handed == "wait.efi"
+    lab.asks.whole(offer.attempt_id)
+    lab.later(590)
+    assert slow.boot() == "a.efi"
+    lab.later(HOUR - 10)
+    assert other.download().handed == "wait.efi"
+    assert slow.report() == "a.efi"
+    assert lab.workload(only).tries == 0
+    assert not lab.overview.workload(only).workload.reports[0].late
+
+
+def test_a_machine_that_is_back_at_once_keeps_its_next_workload(lab: Lab) -> None:
+    (runs_first,) = lab.load("z.efi", priority=-1)
+    (runs_next,) = lab.load("a.efi")
+    epyc = machine(lab)
+    assert epyc.download().handed == "z.efi"
+    epyc.report()
+    lab.settle_outbox()
+    assert epyc.head().handed == "a.efi"
+    lab.later(30)
+    assert lab.state(runs_first) is State.FINISHED
+    assert lab.state(runs_next) is State.ASSIGNED
+    assert epyc.get().handed == "what was announced"
+    assert epyc.boot() == "a.efi"
+
+
+def test_a_spare_machine_waits_and_takes_over_what_another_did_not_finish(lab: Lab) -> None:
+    lab.load("a.efi")
+    first, spare = machine(lab, 1), machine(lab, 2)
+    first.download()
+    first.boot()
+    assert spare.download().handed == "wait.efi"
+    lab.later(HOUR)
+    assert spare.download().handed == "a.efi"
+    assert spare.boot() == spare.report() == "a.efi"
+    assert spare.download().handed == "poweroff.efi"
+
+
+@pytest.mark.parametrize("router", ["", "aa:00:00:00:00:fe"], ids=["far", "near"])
+def test_machines_behind_one_address_are_told_apart_by_their_names(lab: Lab, router: str) -> None:
+    """A router in between, whose MAC is seen where it is on the same link."""
+    lab.load("a.efi", "b.efi", "c.efi", "d.efi")
+    one, two = (PlayedMachine(lab, name=name, mac=router) for name in ("one", "two"))
+    for handed in (("a.efi", "b.efi"), ("c.efi", "d.efi")):
+        assert (one.download().handed, two.download().handed) == handed
+        assert (one.boot(), two.boot()) == handed
+        assert (one.report(), two.report()) == handed
+    lab.later(HOUR)
+    assert (one.report("late"), two.report("late")) == ("c.efi", "d.efi")
