@@ -8,6 +8,7 @@ a server error where it might hang.
 import ipaddress
 import logging
 import os
+import re
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -45,6 +46,12 @@ log = logging.getLogger(__name__)
 #: The largest report, in bytes of JSON.
 LARGEST_REPORT = 4_194_304
 ALLOWED = "GET, HEAD, POST, PUT"
+#: Agents of browsers, scanners and of what looks whether we are alive: whatever they accept, they
+#: boot nothing. Firmware says UefiHttpBoot or iPXE, or what its vendor likes.
+ONLOOKER = re.compile(
+    r"\AMozilla/|probe|health|monitor|check_http|blackbox|prometheus|zabbix|uptime|scan",
+    re.IGNORECASE,
+)
 
 
 class Bytes(Protocol):
@@ -318,7 +325,11 @@ class BootFace:
 
 
 def _is_for_people(request: flask.Request) -> bool:
-    """Whether the request would rather have a page than a file to boot. ``*/*`` would not."""
+    """Whether the request would rather have a page than a file to boot. ``*/*`` would not, unless
+    its agent boots nothing.
+    """
+    if ONLOOKER.search(request.headers.get("User-Agent", "")):
+        return True
     accept = request.accept_mimetypes
     boot = accept.quality("application/efi")
     return max(accept.quality("text/html"), accept.quality("application/json")) > boot
