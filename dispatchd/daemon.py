@@ -10,6 +10,7 @@ from contextlib import ExitStack, suppress
 from importlib.metadata import version
 
 from dispatchd.domain import lifecycle
+from dispatchd.domain.event import Event, Kind
 from dispatchd.domain.model import Delivery
 from dispatchd.errors import DispatchError
 from dispatchd.faces.boot import BootFace
@@ -170,7 +171,7 @@ class Daemon:
         self._stack.enter_context(locked(settings.state_dir))
         self._store = Store(
             settings.database,
-            listeners=[journal.tell, self._hooks.tell, lambda _: self._news.set()],
+            listeners=[journal.tell, self._hooks.tell, self._told],
             on_progress=self._systemd.wait_longer,
         )
         self._stack.callback(self._store.close)
@@ -327,6 +328,12 @@ class Daemon:
         """What machines show as our name: the address that people type into their set-up."""
         urls = self._urls()
         return urls[0].split("/")[2].rpartition(":")[0] if urls else ""
+
+    def _told(self, event: Event) -> None:
+        """Something has happened: deadlines may have moved, and what we report wants to leave."""
+        self._news.set()
+        if event.kind is Kind.FAILURE_REPORTED:
+            self._outbox.wake()
 
     def _wake(self) -> None:
         self._fetcher.wake()

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from tests.e2e.daemon import QUIET, RunningDaemon
 from tests.eventually import eventually
 from tests.github_standin import GitHubStandIn
-from tests.github_standin.faults import says
+from tests.github_standin.faults import says, slow
 
 TOKEN = "ghp_" + "a1B2" * 9
 
@@ -93,3 +94,43 @@ def test_a_refused_report_stays_readable_and_is_delivered_again_when_asked(
     eventually(lambda: states(daemon) == ["filed"], within=20)
     assert "nothing to deliver" in daemon.ctl("reports", "retry", "--held")
     assert "name reports" in daemon.ctl("reports", "retry", status=2)
+
+
+def test_a_github_that_does_not_answer_keeps_no_beacon_and_no_person_waiting(
+    daemon: RunningDaemon, github: GitHubStandIn
+) -> None:
+    github.token(TOKEN)
+    daemon.ctl("login", stdin=TOKEN)
+    answers = threading.Event()
+    github.faults.next("POST", "*/issues", slow(answers))
+    report(daemon, "one")
+    eventually(lambda: github.received("POST", "/issues"), within=20)
+    assert say(daemon, "PUT", b'{"title": "two"}') == 200
+    assert daemon.states() == ["reported"]
+    assert states(daemon) == ["pending", "pending"]
+    answers.set()
+    eventually(lambda: states(daemon) == ["filed", "filed"], within=20)
+    assert len(github.repositories["lab/results"].issues) == 2
+
+
+def test_a_workload_that_falls_silent_becomes_an_issue(
+    tmp_path: Path, github: GitHubStandIn
+) -> None:
+    github.token(TOKEN)
+    images = tmp_path / "images"
+    images.mkdir()
+    (images / "host-a.efi").write_bytes(b"a" * 1000)
+    settings = f'[discovery]\nenabled = false\n[github]\napi_url = "{github.api_url}"\n'
+    settings += '[deadlines]\nreport = "1s"\n'
+    environ = {"GITHUB_TOKEN": TOKEN}
+    with RunningDaemon(tmp_path / "dispatchd", settings=settings, environ=environ) as daemon:
+        options = ("--report-to", "lab/results", "--report-failures", "--attempts", "1")
+        daemon.ctl("load", "--dir", str(images), *options)
+        assert [say(daemon, method) for method in ("HEAD", "GET", "POST")] == [200, 200, 200]
+        eventually(lambda: states(daemon) == ["filed"], within=20)
+        assert daemon.states() == ["failed"]
+        assert "epyc-07: silent" in daemon.ctl("status")
+    (issue,) = github.repositories["lab/results"].issues
+    assert issue.title == "host-a.efi failed: no report"
+    assert issue.labels == ["dispatch-failure"]
+    assert "| 1 | epyc-07 |" in (issue.body or "")

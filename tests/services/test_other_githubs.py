@@ -21,13 +21,14 @@ class LeanGitHub:
     """Answers in HTTP/1.0 with the least that could be called GitHub.
 
     ``links``: whether lists say where they go on; ``pages``: whether they do go on; ``chunked``:
-    whether bodies come in chunks, of HTTP/1.1.
+    whether bodies come in chunks, of HTTP/1.1; ``path``: where its API begins.
     """
 
-    def __init__(self, *, links: bool, pages: bool, chunked: bool) -> None:
+    def __init__(self, *, links: bool, pages: bool, chunked: bool, path: str = "") -> None:
         self.links = links
         self.pages = pages
         self.chunked = chunked
+        self.path = path
         self.issues: list[dict[str, object]] = []
         self.asked: list[str] = []
         self.url = ""
@@ -36,7 +37,9 @@ class LeanGitHub:
         self.asked.append(f"{method} {target}")
         parts = urlsplit(target)
         query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
-        match method, parts.path.split("/")[1:]:
+        if not parts.path.startswith(f"{self.path}/"):
+            return 404, {}, b""
+        match method, parts.path.removeprefix(self.path).split("/")[1:]:
             case "POST", ["repos", _, _, "issues"]:
                 issue = {"number": len(self.issues) + 1, "body": json.loads(body)["body"]}
                 self.issues.append(issue)
@@ -69,7 +72,9 @@ class LeanGitHub:
         number = number if self.pages else 1
         headers = {}
         if self.links and number * size < len(items):
-            following = f"{self.url}{path}?per_page={size}&page={number + 1}"
+            following = (
+                f"{self.url.removesuffix(self.path)}{path}?per_page={size}&page={number + 1}"
+            )
             headers["link"] = f"<{following}>; rel=next"
         return _json(200, items[(number - 1) * size : number * size], headers)
 
@@ -109,7 +114,7 @@ def serving(lean: LeanGitHub) -> Iterator[GitHub]:
             """Nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        lean.url = f"http://127.0.0.1:{server.server_address[1]}"
+        lean.url = f"http://127.0.0.1:{server.server_address[1]}{lean.path}"
         thread = threading.Thread(target=server.serve_forever, args=[0.02])
         thread.start()
         client = GitHub(
@@ -180,3 +185,17 @@ def test_a_repository_that_says_nothing_of_itself_is_one_to_try(lean: LeanGitHub
     with serving(lean) as github:
         found = github.repository(*REPO)
     assert (found.has_issues, found.archived, found.push) == (True, False, None)
+
+
+def test_an_api_below_a_path_is_asked_there_for_everything() -> None:
+    """As GitHub Enterprise Server has it."""
+    lean = LeanGitHub(links=True, pages=True, chunked=False, path="/api/v3")
+    lean.issues = [{"number": number, "body": marker(str(number))} for number in range(150)]
+    with serving(lean) as github:
+        assert github.repository(*REPO).full_name == "AMDEPYC/sev-certify"
+        (asset,) = github.release_by_tag(*REPO, "devel").assets
+        with github.open_asset(asset) as stream:
+            assert b"".join(stream.chunks) == BYTES
+        assert github.create_issue(*REPO, IssueDraft(title="t", body="b")).number == 151
+        assert github.find_issue(*REPO, marker=marker("0"), since=None) is not None
+    assert all(" /api/v3/" in asked for asked in lean.asked)
