@@ -30,7 +30,7 @@ def daemon(tmp_path: Path, github: GitHubStandIn) -> Iterator[RunningDaemon]:
     images.mkdir()
     (images / "host-a.efi").write_bytes(b"a" * 1000)
     settings = f'{QUIET}[github]\napi_url = "{github.api_url}"\n'
-    settings += 'issue_spacing = "1s"\n'
+    settings += 'issue_spacing = "1s"\n[deadlines]\nsettle = "1s"\n'
     with RunningDaemon(tmp_path / "dispatchd", settings=settings) as daemon:
         daemon.ctl("load", "--dir", str(images), "--report-to", "lab/results")
         yield daemon
@@ -94,6 +94,20 @@ def test_a_refused_report_stays_readable_and_is_delivered_again_when_asked(
     eventually(lambda: states(daemon) == ["filed"], within=20)
     assert "nothing to deliver" in daemon.ctl("reports", "retry", "--held")
     assert "name reports" in daemon.ctl("reports", "retry", status=2)
+
+
+def test_what_is_finished_stays_in_the_table_with_its_issue(
+    daemon: RunningDaemon, github: GitHubStandIn
+) -> None:
+    github.token(TOKEN)
+    daemon.ctl("login", stdin=TOKEN)
+    report(daemon, "one")
+    eventually(lambda: states(daemon) == ["filed"], within=20)
+    eventually(lambda: daemon.states() == ["finished"])
+    row = next(line for line in daemon.ctl("status").splitlines() if "host-a.efi" in line)
+    assert row.startswith("🏁 finished")
+    assert "epyc-07" in row
+    assert row.endswith("/lab/results/issues/1")
 
 
 def test_a_github_that_does_not_answer_keeps_no_beacon_and_no_person_waiting(
