@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.daemon import RunningDaemon
-from tests.e2e.test_wire import QUIET, ask, load
+from tests.e2e.daemon import QUIET, RunningDaemon
+from tests.e2e.test_wire import ask, load
 from tests.eventually import eventually
 from tests.requirements import require_programs
 
