@@ -20,7 +20,7 @@ IDLE = 0.2
 #: The address of nobody.
 STRANGER = "127.0.2.1"
 #: A text that GitHub does not take in one piece.
-LONG = "one more line of the log\n" * 4000
+LONG = "".join(f"line {number} of the log\n" for number in range(5000))
 
 
 @dataclass(kw_only=True)

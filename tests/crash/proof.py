@@ -22,6 +22,11 @@ WHERE (workloads.state IN ('assigned', 'downloading', 'booting')) <> (
     attempts.id IS NOT NULL AND attempts.reported_at IS NULL)
 """
 
+_FILED = """
+SELECT reports.id, reports.body, outbox.comments FROM reports
+JOIN outbox ON outbox.report_id = reports.id WHERE outbox.state <> 'kept'
+"""
+
 
 def prove_disk(directory: Path, ledger: Ledger) -> None:
     """Everything that was acknowledged before the daemon died is here, once, and consistent.
@@ -78,17 +83,27 @@ def undelivered(directory: Path) -> list[str]:
 
 
 def prove_github(directory: Path, repository: Repository, ledger: Ledger) -> int:
-    """There is one issue for every report, and none for anything else; how many there are."""
+    """There is one issue for every report, with every line of it, and none for anything else.
+
+    Returns how many reports there are.
+    """
     with _copy(directory / "state") as database:
-        query = "SELECT report_id FROM outbox WHERE state <> 'kept'"
-        reports = {report for (report,) in database.execute(query)}
-    bodies = [issue.body or "" for issue in repository.issues]
-    for report in reports:
-        count = sum(marker(report) in body for body in bodies)
-        if count != 1:
-            ledger.blame(f"report {report} has {count} issues")
-    if len(bodies) != len(reports):
-        ledger.blame(f"{len(bodies)} issues for {len(reports)} reports")
+        reports = database.execute(_FILED).fetchall()
+    for report, text, comments in reports:
+        issues = [one for one in repository.issues if marker(report) in (one.body or "")]
+        if len(issues) != 1:
+            ledger.blame(f"report {report} has {len(issues)} issues")
+            continue
+        parts = [comment.body for comment in issues[0].comments]
+        named = [part.partition("\n")[0] for part in parts]
+        if named != [marker(report, number + 1) for number in range(comments)]:
+            ledger.blame(f"report {report} has these comments: {named}")
+        lines = "\n".join([issues[0].body or "", *parts]).split("\n")
+        lacking = set(text.splitlines()) - set(lines)
+        if lacking:
+            ledger.blame(f"{len(lacking)} lines of report {report} are not on GitHub")
+    if len(repository.issues) != len(reports):
+        ledger.blame(f"{len(repository.issues)} issues for {len(reports)} reports")
     return len(reports)
 
 
