@@ -18,9 +18,7 @@ LOOK = 0.5
 def cache(context: click.Context) -> None:
     """List the bytes that are here; remove what nobody needs; check them."""
     if context.invoked_subcommand is None:
-        session = context.ensure_object(Session)
-        answer = session.client.get("/v1/cache", wire.Cache)
-        session.show(answer, lambda: _page(answer))
+        context.ensure_object(Session).tell("/v1/cache", wire.Cache, _page)
 
 
 def _page(answer: wire.Cache) -> str:

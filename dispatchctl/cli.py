@@ -3,12 +3,14 @@
 import sys
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 import msgspec
 
 from dispatchctl.client import Client, Failure, find_socket
+
+T = TypeVar("T", bound=msgspec.Struct)
 
 #: The commands of each module, in the order in which people come to need them.
 MODULES = {
@@ -33,6 +35,11 @@ class Session(msgspec.Struct, kw_only=True):
     @property
     def client(self) -> Client:
         return Client(find_socket(self.socket))
+
+    def tell(self, path: str, shape: type[T], text: Callable[[T], str]) -> None:
+        """Ask the daemon and print the answer: as JSON, or what ``text`` makes of it."""
+        answer = self.client.get(path, shape)
+        self.show(answer, lambda: text(answer))
 
     def show(self, answer: msgspec.Struct, text: Callable[[], str]) -> None:
         """Print the answer as JSON, or what ``text`` makes of it."""

@@ -152,8 +152,7 @@ def unload(session: Session, release: str) -> None:
 @pass_session
 def releases(session: Session) -> None:
     """The loaded releases."""
-    answer = session.client.get("/v1/releases", wire.Releases)
-    session.show(answer, lambda: _releases(answer))
+    session.tell("/v1/releases", wire.Releases, _releases)
 
 
 def _releases(answer: wire.Releases) -> str:

@@ -17,8 +17,7 @@ def machines(context: click.Context) -> None:
 
 
 def _list(session: Session) -> None:
-    answer = session.client.get("/v1/machines", wire.Machines)
-    session.show(answer, lambda: _table(answer))
+    session.tell("/v1/machines", wire.Machines, _table)
 
 
 def _table(answer: wire.Machines) -> str:

@@ -20,9 +20,7 @@ from dispatchd import wire
 def reports(context: click.Context) -> None:
     """List reports; show, claim, deliver or export them."""
     if context.invoked_subcommand is None:
-        session = context.ensure_object(Session)
-        answer = session.client.get("/v1/reports", wire.Reports)
-        session.show(answer, lambda: _table(answer))
+        context.ensure_object(Session).tell("/v1/reports", wire.Reports, _table)
 
 
 def _table(answer: wire.Reports) -> str:

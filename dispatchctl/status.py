@@ -18,8 +18,7 @@ def status(session: Session, watch: bool = False) -> None:
     if watch and not session.as_json:
         _watch(session)
         return
-    answer = session.client.get("/v1/status", wire.Status)
-    session.show(answer, lambda: text(answer))
+    session.tell("/v1/status", wire.Status, text)
 
 
 def _watch(session: Session) -> None:
@@ -131,8 +130,7 @@ def _foot(answer: wire.Status) -> str:
 def show(session: Session, workload: str) -> None:
     """One workload: its attempts, reports and history, and why it is where it is."""
     (chosen,) = select(session, [workload], only_one=True)
-    answer = session.client.get(f"/v1/workloads/{chosen.id}", wire.Workload)
-    session.show(answer, lambda: _story(answer))
+    session.tell(f"/v1/workloads/{chosen.id}", wire.Workload, _story)
 
 
 def _story(answer: wire.Workload) -> str:

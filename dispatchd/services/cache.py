@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from dispatchd.crashpoints import reach
+from dispatchd.disk import synced
 from dispatchd.errors import Corrupt, NoRoom, StoreError, Unavailable
 
 #: Bytes read from the disk at a time.
@@ -154,7 +155,7 @@ class Cache:
             reach("cache-before-rename")
             path.rename(self.directory / digest)
             reach("cache-after-rename")
-            _sync(self.directory)
+            synced(self.directory)
         except Corrupt:
             path.unlink(missing_ok=True)
             raise
@@ -239,11 +240,3 @@ def _not_kept(error: OSError, directory: Path) -> StoreError:
     return StoreError(
         f"cannot keep the bytes: {error.strerror}", hint=f"look at {directory} and its disk"
     )
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

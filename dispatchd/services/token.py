@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from dispatchd.crashpoints import reach
+from dispatchd.disk import synced
 from dispatchd.errors import BadRequest, Conflict, StoreError
 from dispatchd.services.github import Token
 
@@ -88,18 +89,9 @@ class TokenStore:
             reach("token-before-rename")
             fresh.replace(self._file)
             reach("token-after-rename")
-            _sync(self._file.parent)
+            synced(self._file.parent)
         except OSError as error:
             raise StoreError(f"cannot keep the token in {self._file}: {error.strerror}") from error
-
-
-def _sync(directory: Path) -> None:
-    """Put the directory's entries on disk: a rename is safe only then."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _read(path: Path) -> str:

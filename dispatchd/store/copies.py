@@ -7,6 +7,7 @@ from contextlib import closing, suppress
 from datetime import datetime
 from pathlib import Path
 
+from dispatchd.disk import synced
 from dispatchd.errors import StoreError
 
 #: Pages copied between two calls of ``on_progress``.
@@ -66,12 +67,3 @@ def snapshots(database: Path) -> list[Path]:
     """The snapshots of a database, newest first."""
     found = (database.parent / "snapshots").glob("dispatchd-*-*.db")
     return sorted(found, key=lambda path: path.name.rpartition("-")[2], reverse=True)
-
-
-def synced(path: Path) -> None:
-    """Put a file, or a directory's entries, on disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

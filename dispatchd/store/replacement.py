@@ -8,8 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
+from dispatchd.disk import synced
 from dispatchd.errors import StoreError
-from dispatchd.store.copies import synced
 
 #: What SQLite keeps beside a database that is, or was, in use.
 BESIDE = ("-wal", "-shm")
