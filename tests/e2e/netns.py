@@ -8,9 +8,12 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from tests.requirements import require_programs, require_root
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _CLONE_NEWNET = 0x40000000
@@ -122,6 +125,27 @@ class Namespace:
                 yield
             finally:
                 _enter(home.fileno())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cabled:
+    """``here`` has lab0, which leads to machine0 of ``there``: 10.77.0.1 and .7, 2001:db8:77::1
+    and ::7."""
+
+    here: Namespace
+    there: Namespace
+
+
+@contextmanager
+def cabled() -> Iterator[Cabled]:
+    """Two namespaces and a cable; skips the test where they cannot be had."""
+    require_root()
+    require_programs("ip")
+    with Namespace("here") as here, Namespace("there") as there:
+        here.cable("lab0", there, "machine0")
+        here.address("lab0", "10.77.0.1/24", "2001:db8:77::1/64")
+        there.address("machine0", "10.77.0.7/24", "2001:db8:77::7/64")
+        yield Cabled(here=here, there=there)
 
 
 def _end(process: subprocess.Popen[str]) -> None:

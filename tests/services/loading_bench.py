@@ -42,6 +42,9 @@ class Bench:
         self.stopping = False
         self.start()
 
+    def close(self) -> None:
+        self.store.close()
+
     def start(self) -> None:
         """Begin anew on the same database and cache, as after a kill."""
         self.cache = Cache(self.directory / "cache")

@@ -1,7 +1,6 @@
 """Loading: from the stand-in GitHub and from a directory, into the queue and the cache."""
 
 import os
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,19 +11,11 @@ from dispatchd.domain.model import Arrival, State
 from dispatchd.errors import BadRequest, Gone, Refused
 from dispatchd.services.github import Token
 from tests.github_standin.faults import Fault, says
-from tests.services.github_world import NOW, running_lab
+from tests.services.github_world import NOW
 from tests.services.loading_bench import Bench
 
 MARKED = "application/vnd.dispatch+efi"
 LONG_AGO = NOW - timedelta(days=1)
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    with running_lab() as world:
-        bench = Bench(tmp_path, world)
-        yield bench
-        bench.store.close()
 
 
 def test_marked_assets_of_a_prerelease_are_queued_and_fetched_once(bench: Bench) -> None:

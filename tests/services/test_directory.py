@@ -2,7 +2,6 @@
 
 import os
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,16 +9,7 @@ import pytest
 from dispatchd import wire
 from dispatchd.domain.model import Arrival, State
 from dispatchd.errors import BadRequest, Refused
-from tests.services.github_world import running_lab
 from tests.services.loading_bench import Bench
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    with running_lab() as world:
-        bench = Bench(tmp_path, world)
-        yield bench
-        bench.store.close()
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import struct
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
 from ipaddress import ip_address
 
 import pytest
@@ -14,9 +13,9 @@ from zeroconf import ServiceInfo, Zeroconf
 
 from dispatchd.services.discovery import SERVICE, Discovery
 from dispatchd.services.network import Interface
-from tests.e2e.netns import Namespace
+from tests.e2e.netns import Cabled, Namespace, cabled
 from tests.eventually import eventually
-from tests.requirements import require_programs, require_root
+from tests.requirements import require_root
 
 #: RFC 1035, section 4.1: one question for the service's PTR records, and the bit that asks for a
 #: unicast answer (RFC 6762, section 5.4).
@@ -27,32 +26,20 @@ _QUESTION = (
 )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Lab:
-    """``here`` has lab0 (10.77.0.1), other0 (10.78.0.1) and docker0 (172.17.0.1); each leads to
-    an interface of the other namespace: machine0, machine1 and guest0."""
-
-    here: Namespace
-    there: Namespace
-
-
 @pytest.fixture
-def lab() -> Iterator[Lab]:
-    require_root()
-    require_programs("ip")
-    with ExitStack() as stack:
-        here = stack.enter_context(Namespace("here"))
-        there = stack.enter_context(Namespace("there"))
-        for near, far in (("lab0", "machine0"), ("other0", "machine1"), ("port0", "guest0")):
-            here.cable(near, there, far)
+def lab() -> Iterator[Cabled]:
+    """``here`` also has other0 (10.78.0.1) and docker0 (172.17.0.1), which lead to machine1 and
+    guest0."""
+    with cabled() as lab:
+        here, there = lab.here, lab.there
+        here.cable("other0", there, "machine1")
+        here.cable("port0", there, "guest0")
         here.bridge("docker0", "port0")
-        here.address("lab0", "10.77.0.1/24", "2001:db8:77::1/64")
         here.address("other0", "10.78.0.1/24")
         here.address("docker0", "172.17.0.1/16")
-        there.address("machine0", "10.77.0.7/24", "2001:db8:77::7/64")
         there.address("machine1", "10.78.0.7/24")
         there.address("guest0", "172.17.0.7/16")
-        yield Lab(here=here, there=there)
+        yield lab
 
 
 def discovery(**settings: object) -> Discovery:
@@ -98,7 +85,7 @@ class Listener:
 
 
 @pytest.mark.root
-def test_what_is_announced_says_port_path_version_and_description(lab: Lab) -> None:
+def test_what_is_announced_says_port_path_version_and_description(lab: Cabled) -> None:
     with ExitStack() as stack:
         with lab.here.entered():
             service = stack.enter_context(discovery(port=8081, description="the lab's"))
@@ -116,7 +103,7 @@ def test_what_is_announced_says_port_path_version_and_description(lab: Lab) -> N
 
 
 @pytest.mark.root
-def test_each_link_hears_only_its_own_addresses_and_guests_hear_nothing(lab: Lab) -> None:
+def test_each_link_hears_only_its_own_addresses_and_guests_hear_nothing(lab: Cabled) -> None:
     with ExitStack() as stack:
         with lab.here.entered():
             service = stack.enter_context(discovery())
@@ -133,7 +120,7 @@ def test_each_link_hears_only_its_own_addresses_and_guests_hear_nothing(lab: Lab
 
 
 @pytest.mark.root
-def test_only_addresses_that_are_listened_on_are_announced(lab: Lab) -> None:
+def test_only_addresses_that_are_listened_on_are_announced(lab: Cabled) -> None:
     with lab.here.entered():
         service = discovery(listens_on=lambda ip: str(ip) == "10.77.0.1")
         with service:
@@ -141,7 +128,7 @@ def test_only_addresses_that_are_listened_on_are_announced(lab: Lab) -> None:
 
 
 @pytest.mark.root
-def test_interfaces_and_addresses_that_come_and_go_are_followed(lab: Lab) -> None:
+def test_interfaces_and_addresses_that_come_and_go_are_followed(lab: Cabled) -> None:
     with ExitStack() as stack:
         with lab.here.entered():
             service = stack.enter_context(discovery())
@@ -178,7 +165,7 @@ def test_it_starts_without_a_network_and_announces_on_the_first_that_comes() -> 
 # zeroconf leaves the socket it could not bind to the garbage collector.
 @pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 def test_a_port_that_somebody_keeps_for_himself_is_warned_of_once_and_tried_again(
-    lab: Lab, caplog: pytest.LogCaptureFixture
+    lab: Cabled, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     lab.here.ip("link", "delete", "other0")
@@ -226,7 +213,7 @@ def test_interfaces_that_cannot_be_listed_are_warned_of_once_and_listed_again(
 
 @pytest.mark.root
 def test_stopping_withdraws_the_announcement_and_does_not_wait_for_the_next_look(
-    lab: Lab,
+    lab: Cabled,
 ) -> None:
     with ExitStack() as stack:
         with lab.there.entered():

@@ -1,7 +1,6 @@
 """Downloads: each once, taken up where they broke, and nothing that is wrong ever gets in."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -12,7 +11,7 @@ from dispatchd.services.flight import SLOW, WINDOW, Gauge
 from dispatchd.services.github import RemoteAsset
 from tests.dispatcher.lab import HandClock
 from tests.github_standin import faults
-from tests.services.github_world import Lab, running_lab
+from tests.services.github_world import Lab
 from tests.services.loading_bench import Bench
 
 DATA = os.urandom(1 << 20)
@@ -21,18 +20,10 @@ BREAK, HERE = 300_000, 262_144
 
 
 @pytest.fixture
-def world() -> Iterator[Lab]:
-    with running_lab() as running:
-        yield running
-
-
-@pytest.fixture
-def bench(tmp_path: Path, world: Lab) -> Iterator[Bench]:
-    world.repository.release("devel").asset("host.efi", DATA)
-    bench = Bench(tmp_path, world)
+def bench(bench: Bench) -> Bench:
+    bench.world.repository.release("devel").asset("host.efi", DATA)
     bench.load()
-    yield bench
-    bench.store.close()
+    return bench
 
 
 def ranges(bench: Bench) -> list[str | None]:
@@ -178,9 +169,7 @@ def test_a_download_that_nobody_wants_any_more_ends_and_leaves_nothing(bench: Be
 def test_so_many_run_at_a_time_and_one_that_drips_keeps_nobody_waiting(
     tmp_path: Path, world: Lab
 ) -> None:
-    release = world.repository.release("devel")
-    for name in "abcd":
-        release.asset(f"{name}.efi", name.encode())
+    world.publish("a.efi", "b.efi", "c.efi", "d.efi", size=1)
     bench = Bench(tmp_path, world, at_once=2)
     bench.load()
     first = bench.fetcher.due()

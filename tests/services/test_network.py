@@ -6,15 +6,14 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
 from ipaddress import ip_address
 
 import pytest
 
 from dispatchd.services.network import Endpoint, Interface, Neighbours, boot_urls, interfaces
-from tests.e2e.netns import Namespace
+from tests.e2e.netns import Cabled, Namespace, cabled
 from tests.eventually import eventually
-from tests.requirements import require_programs, require_root
+from tests.requirements import require_root
 
 ANYWHERE = Endpoint(address=ip_address("::"), port=8080, mapped=True)
 
@@ -23,28 +22,13 @@ def named(name: str, found: tuple[Interface, ...]) -> Interface:
     return next(interface for interface in found if interface.name == name)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Lab:
-    """``here`` has lab0, cabled to machine0 of ``there``."""
-
-    here: Namespace
-    there: Namespace
-
-
 @pytest.fixture
-def lab() -> Iterator[Lab]:
-    require_root()
-    require_programs("ip")
-    with ExitStack() as stack:
-        here = stack.enter_context(Namespace("here"))
-        there = stack.enter_context(Namespace("there"))
-        here.cable("lab0", there, "machine0")
-        here.address("lab0", "10.77.0.1/24", "2001:db8:77::1/64")
-        there.address("machine0", "10.77.0.7/24", "2001:db8:77::7/64")
-        yield Lab(here=here, there=there)
+def lab() -> Iterator[Cabled]:
+    with cabled() as lab:
+        yield lab
 
 
-def mac_of_a_peer(lab: Lab, listen: str, *, peer: str, as_written: str) -> str | None:
+def mac_of_a_peer(lab: Cabled, listen: str, *, peer: str, as_written: str) -> str | None:
     """The MAC behind a TCP connection that ``there`` made from the address ``peer``."""
     family = socket.AF_INET6 if ":" in listen else socket.AF_INET
     with ExitStack() as stack:
@@ -77,7 +61,7 @@ def test_every_interface_the_system_names_is_listed_once() -> None:
 
 
 @pytest.mark.root
-def test_an_interface_is_read_with_its_kind_state_and_both_families(lab: Lab) -> None:
+def test_an_interface_is_read_with_its_kind_state_and_both_families(lab: Cabled) -> None:
     lab.here.bridge("br0")
     with lab.here.entered():
         found = interfaces()
@@ -89,7 +73,7 @@ def test_an_interface_is_read_with_its_kind_state_and_both_families(lab: Lab) ->
 
 
 @pytest.mark.root
-def test_an_interface_whose_far_end_is_down_is_not_up(lab: Lab) -> None:
+def test_an_interface_whose_far_end_is_down_is_not_up(lab: Cabled) -> None:
     lab.there.ip("link", "set", "machine0", "down")
     with lab.here.entered():
         # The kernel takes note of a lost carrier within a second.
@@ -97,7 +81,7 @@ def test_an_interface_whose_far_end_is_down_is_not_up(lab: Lab) -> None:
 
 
 @pytest.mark.root
-def test_an_address_being_checked_phased_out_or_link_local_is_not_given_out(lab: Lab) -> None:
+def test_an_address_being_checked_phased_out_or_link_local_is_not_given_out(lab: Cabled) -> None:
     lab.here.ip("address", "add", "2001:db8:77::2/64", "dev", "lab0", "nodad", "preferred_lft", "0")
     lab.here.run("sysctl", "-qw", "net.ipv6.conf.lab0.dad_transmits=60")
     lab.here.ip("address", "add", "2001:db8:77::3/64", "dev", "lab0")
@@ -172,7 +156,7 @@ def test_bound_to_loopback_the_boot_url_is_loopback() -> None:
 
 
 @pytest.mark.root
-def test_the_first_boot_url_is_ipv4_on_the_default_routes_interface(lab: Lab) -> None:
+def test_the_first_boot_url_is_ipv4_on_the_default_routes_interface(lab: Cabled) -> None:
     lab.here.cable("uplink", lab.there, "router0")
     lab.here.address("uplink", "10.88.0.1/24", "2001:db8:88::1/64")
     lab.here.ip("route", "add", "default", "via", "10.88.0.254")
@@ -190,7 +174,7 @@ def test_the_first_boot_url_is_ipv4_on_the_default_routes_interface(lab: Lab) ->
 
 
 @pytest.mark.root
-def test_a_boot_url_is_named_for_each_endpoint_that_covers_the_address(lab: Lab) -> None:
+def test_a_boot_url_is_named_for_each_endpoint_that_covers_the_address(lab: Cabled) -> None:
     endpoints = [
         Endpoint(address=ip_address("10.77.0.1"), port=80),
         Endpoint(address=ip_address("0.0.0.0"), port=8080),
@@ -220,13 +204,13 @@ def test_without_a_network_the_boot_urls_are_loopback() -> None:
     ],
 )
 def test_the_mac_of_a_peer_on_the_link_is_known_while_it_is_connected(
-    lab: Lab, listen: str, peer: str, as_written: str
+    lab: Cabled, listen: str, peer: str, as_written: str
 ) -> None:
     assert mac_of_a_peer(lab, listen, peer=peer, as_written=as_written) == lab.there.mac("machine0")
 
 
 @pytest.mark.root
-def test_a_link_local_peer_is_looked_up_on_the_link_that_its_zone_names(lab: Lab) -> None:
+def test_a_link_local_peer_is_looked_up_on_the_link_that_its_zone_names(lab: Cabled) -> None:
     lab.here.cable("lab1", lab.there, "machine1")
     one, two = "02:00:00:00:00:01", "02:00:00:00:00:02"
     lab.here.ip("neighbour", "add", "fe80::7", "lladdr", one, "dev", "lab0")
@@ -241,7 +225,7 @@ def test_a_link_local_peer_is_looked_up_on_the_link_that_its_zone_names(lab: Lab
 
 @pytest.mark.root
 @pytest.mark.parametrize("state", ["permanent", "reachable", "stale", "delay", "probe"])
-def test_a_mac_that_the_kernel_would_send_to_is_believed(lab: Lab, state: str) -> None:
+def test_a_mac_that_the_kernel_would_send_to_is_believed(lab: Cabled, state: str) -> None:
     mac = "02:00:00:00:00:aa"
     lab.here.ip("neighbour", "add", "10.77.0.9", "lladdr", mac, "dev", "lab0", "nud", state)
     with lab.here.entered():
@@ -249,14 +233,14 @@ def test_a_mac_that_the_kernel_would_send_to_is_believed(lab: Lab, state: str) -
 
 
 @pytest.mark.root
-def test_a_neighbour_that_failed_has_no_mac(lab: Lab) -> None:
+def test_a_neighbour_that_failed_has_no_mac(lab: Cabled) -> None:
     lab.here.ip("neighbour", "add", "10.77.0.9", "dev", "lab0", "nud", "failed")
     with lab.here.entered():
         assert Neighbours().mac_of("10.77.0.9") is None
 
 
 @pytest.mark.root
-def test_one_neighbour_is_found_among_a_thousand_and_no_other_is_taken_for_it(lab: Lab) -> None:
+def test_one_neighbour_is_found_among_a_thousand_and_no_other_is_taken_for_it(lab: Cabled) -> None:
     rows = [f"10.77.{n // 250 + 1}.{n % 250 + 1}" for n in range(1000)]
     batch = "".join(
         f"neighbour add {address} lladdr 02:00:00:00:{n // 256:02x}:{n % 256:02x} dev lab0\n"
@@ -295,7 +279,7 @@ def test_out_of_descriptors_nobody_has_a_mac_and_one_warning_says_why(
 
 
 @pytest.mark.root
-def test_many_threads_ask_at_once_and_each_gets_its_own_answer(lab: Lab) -> None:
+def test_many_threads_ask_at_once_and_each_gets_its_own_answer(lab: Cabled) -> None:
     macs = {f"10.77.0.{n}": f"02:00:00:00:00:{n:02x}" for n in range(20, 40)}
     for address, mac in macs.items():
         lab.here.ip("neighbour", "add", address, "lladdr", mac, "dev", "lab0")

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -22,9 +23,8 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     clock = HandClock()
     with running_lab(clock.now) as world:
         world.repository.release("devel").asset("host-a.efi", b"a")
-        bench = Bench(tmp_path, world, clock=clock)
-        yield bench
-        bench.store.close()
+        with closing(Bench(tmp_path, world, clock=clock)) as bench:
+            yield bench
 
 
 @pytest.mark.parametrize(
@@ -57,8 +57,8 @@ def test_an_answer_that_does_not_come_in_time_is_asked_for_again(
     with bench.world.client(timeout=(5.0, 0.2)) as impatient:
         (tmp_path / "other").mkdir()
         other = Bench(tmp_path / "other", bench.world, github=impatient, clock=bench.clock)
-        assert other.load().warnings == []
-        other.store.close()
+        with closing(other):
+            assert other.load().warnings == []
     released.set()
     assert other.waits == [1]
 

@@ -1,6 +1,7 @@
 """A release that its CI deletes, makes again and fills bit by bit, while machines run on."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -51,10 +52,11 @@ class Watched(Bench):
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Watched]:
     clock = HandClock()
-    with running_lab(now=clock.now) as world:
-        bench = Watched(tmp_path, world, clock=clock)
+    with (
+        running_lab(now=clock.now) as world,
+        closing(Watched(tmp_path, world, clock=clock)) as bench,
+    ):
         yield bench
-        bench.store.close()
 
 
 def make(bench: Watched, *names: str, data: bytes = b"first") -> Release:

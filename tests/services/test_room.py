@@ -1,6 +1,7 @@
 """A bounded cache: what leaves, what stays, and what happens to what does not fit."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,30 +11,21 @@ from dispatchd.domain.model import Arrival, Promise, State
 from dispatchd.errors import NoRoom
 from dispatchd.services.room import ANNOUNCED, Room
 from tests.github_standin.faults import truncated
-from tests.services.github_world import Lab, running_lab
+from tests.services.github_world import Lab
 from tests.services.loading_bench import Bench
 
 SIZE = 1000
 
 
 @pytest.fixture
-def world() -> Iterator[Lab]:
-    with running_lab() as running:
-        release = running.repository.release("devel")
-        for name in "abcd":
-            release.asset(f"{name}.efi", name.encode() * SIZE)
-        yield running
-
-
-@pytest.fixture
 def bench(tmp_path: Path, world: Lab) -> Iterator[Bench]:
     """A cache with room for two of four assets."""
-    bench = Bench(tmp_path, world, max_size=2 * SIZE + 500)
-    bench.load()
-    bench.fetch()
-    bench.fetch()
-    yield bench
-    bench.store.close()
+    world.publish("a.efi", "b.efi", "c.efi", "d.efi", size=SIZE)
+    with closing(Bench(tmp_path, world, max_size=2 * SIZE + 500)) as bench:
+        bench.load()
+        bench.fetch()
+        bench.fetch()
+        yield bench
 
 
 def here(bench: Bench) -> set[str]:
@@ -135,15 +127,14 @@ def test_downloads_in_flight_have_their_room_before_they_begin(bench: Bench) -> 
 
 def test_what_has_come_of_a_broken_download_counts_once(tmp_path: Path, world: Lab) -> None:
     world.repository.release("v1").asset("big.efi", bytes(200_000))
-    bench = Bench(tmp_path, world, max_size=200_000)
-    bench.load("v1")
-    world.standin.faults.next("GET", "/store/*", truncated(150_000))
-    bench.fetch()
-    assert bench.room.fill().used == 131_072
-    bench.fetch_later()
-    assert bench.arrivals() == [Arrival.WHOLE]
-    assert bench.room.fill().used == 200_000
-    bench.store.close()
+    with closing(Bench(tmp_path, world, max_size=200_000)) as bench:
+        bench.load("v1")
+        world.standin.faults.next("GET", "/store/*", truncated(150_000))
+        bench.fetch()
+        assert bench.room.fill().used == 131_072
+        bench.fetch_later()
+        assert bench.arrivals() == [Arrival.WHOLE]
+        assert bench.room.fill().used == 200_000
 
 
 def test_so_much_of_the_disk_stays_free(bench: Bench) -> None:

@@ -2,34 +2,22 @@
 
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from dispatchd.domain.model import Arrival, State
 from tests.eventually import eventually
-from tests.services.github_world import Lab, running_lab
 from tests.services.loading_bench import Bench
 
 SIZE = 100_000
 
 
 @pytest.fixture
-def world() -> Iterator[Lab]:
-    with running_lab() as running:
-        release = running.repository.release("devel")
-        for name in "ab":
-            release.asset(f"{name}.efi", name.encode() * SIZE)
-        yield running
-
-
-@pytest.fixture
-def bench(tmp_path: Path, world: Lab) -> Iterator[Bench]:
-    bench = Bench(tmp_path, world)
+def bench(bench: Bench) -> Bench:
+    bench.world.publish("a.efi", "b.efi", size=SIZE)
     bench.load(pools=["7003", "9004"])
     bench.fetch()
-    yield bench
-    bench.store.close()
+    return bench
 
 
 @pytest.fixture
