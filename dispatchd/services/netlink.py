@@ -23,16 +23,16 @@ _PATIENCE = 1.0
 _ROUNDS = 3
 
 # linux/rtnetlink.h
-GET_LINK, GET_ADDRESS, GET_NEIGHBOUR = 18, 22, 30
+GET_LINK, GET_ADDRESS, GET_ROUTE, GET_NEIGHBOUR = 18, 22, 26, 30
 
 
 def dump(request: int, header: bytes, *, containing: bytes = b"") -> list[bytes]:
     """Return the rows of one table, their netlink headers removed.
 
-    ``header`` is the request's own fixed part (ifinfomsg, ifaddrmsg, ndmsg), filled in as a filter.
-    With ``containing``, rows are left out cheaply where a whole message of the kernel holds these
-    bytes nowhere; rows without them can still come. A table that changes while it is read is read
-    again; after three rounds it is taken as it came. Raises OSError.
+    ``header`` is the request's own fixed part (ifinfomsg, ifaddrmsg, rtmsg, ndmsg), filled in as a
+    filter. With ``containing``, rows are left out cheaply where a whole message of the kernel holds
+    these bytes nowhere; rows without them can still come. A table that changes while it is read is
+    read again; after three rounds it is taken as it came. Raises OSError.
     """
     rows: list[bytes] = []
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as kernel:

@@ -36,6 +36,10 @@ _ADDRESS = struct.Struct("=BBBBi")
 _ADDRESS_PEER, _ADDRESS_LOCAL, _ADDRESS_FLAGS = 1, 2, 8
 _TEMPORARY, _DAD_FAILED, _DEPRECATED, _TENTATIVE = 0x01, 0x08, 0x20, 0x40
 
+# linux/rtnetlink.h: a row of the table of routes
+_ROUTE = struct.Struct("=8BI")
+_ROUTE_GATEWAY = 5
+
 # linux/neighbour.h: a row of the table of neighbours
 _NEIGHBOUR = struct.Struct("=BxxxiHBB")
 _NEIGHBOUR_ADDRESS, _NEIGHBOUR_MAC = 1, 2
@@ -165,10 +169,13 @@ class Neighbours:
     def mac_of(self, address: str) -> str | None:
         """Return the MAC behind an address, as ``aa:bb:cc:dd:ee:ff``, or None where the kernel has
         none: a peer behind a router, ourselves, loopback, an entry that failed. A peer on the link
-        has an entry once a TCP connection from it stands. Never raises."""
+        has an entry once a TCP connection from it stands. A router of ours that answers ARP for
+        those behind it (RFC 1027) shows its own MAC for all of them: it is nobody's. Never raises.
+        """
         try:
             wanted = _plain(ip_address(address))
-            return None if wanted.is_loopback else _best_mac(wanted, _zone(wanted))
+            mac = None if wanted.is_loopback else _best_mac(wanted, _zone(wanted))
+            return None if mac is None or mac in _macs_of_routers() else mac
         except ValueError:
             return None
         except OSError as error:
@@ -247,6 +254,17 @@ def _best_mac(address: IPAddress, zone: int) -> str | None:
         if values.get(_NEIGHBOUR_ADDRESS) == address.packed and len(mac) == 6 and any(mac):
             ranked.append((_TRUSTED.index(state), mac))
     return min(ranked)[1].hex(":") if ranked else None
+
+
+def _macs_of_routers() -> set[str | None]:
+    """The MACs of the gateways of our IPv4 routes."""
+    gateways = {
+        IPv4Address(value)
+        for row in netlink.dump(netlink.GET_ROUTE, _ROUTE.pack(socket.AF_INET, *[0] * 8))
+        for kind, value in netlink.attributes(row, _ROUTE.size)
+        if kind == _ROUTE_GATEWAY
+    }
+    return {_best_mac(gateway, 0) for gateway in gateways}
 
 
 def _plain(address: IPAddress) -> IPAddress:

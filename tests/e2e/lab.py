@@ -3,12 +3,11 @@
 import json
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from ipaddress import ip_interface
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tests.e2e.daemon import RunningDaemon
+from tests.e2e.daemon import QUIET, RunningDaemon
 from tests.e2e.machine import Machine
 from tests.e2e.netns import Namespace
 from tests.eventually import eventually
@@ -127,7 +126,7 @@ class Lab:
         self.daemon = RunningDaemon(
             directory / "dispatchd",
             listen=f"*:{PORT}",
-            settings=f"[discovery]\nenabled = false\n{settings}",
+            settings=f"{QUIET}{settings}",
             prefix=("ip", "netns", "exec", self.here.name),
         )
         self._machines = 0
@@ -171,15 +170,19 @@ class Lab:
         return machine
 
     def router(self, inside: str) -> Namespace:
-        """A router on the lab's switch, with another switch and this address (and prefix) on it."""
+        """The router to everywhere, which answers ARP for those behind it, too; ``inside``: its
+        address on the switch behind it, with the prefix.
+        """
         router = self.namespace("router")
-        router.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
+        router.run("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv4.conf.default.proxy_arp=1")
         self.here.cable("router", router, "outside")
         self.here.ip("link", "set", "router", "master", "lab0")
         router.address("outside", f"{ROUTER}/24")
         router.bridge("lab0")
         router.address("lab0", inside)
-        self.here.ip("route", "add", str(ip_interface(inside).network), "via", ROUTER)
+        self.here.ip("route", "add", "default", "via", ROUTER)
+        # As dispatchd does all the time: GitHub is behind it.
+        self.here.run("busybox", "ping", "-c", "1", ROUTER)
         return router
 
     def load(self, *names: str, size: int = 1 << 16) -> None:

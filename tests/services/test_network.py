@@ -240,6 +240,19 @@ def test_a_neighbour_that_failed_has_no_mac(lab: Cabled) -> None:
 
 
 @pytest.mark.root
+def test_the_mac_of_a_router_of_ours_is_nobodys(lab: Cabled) -> None:
+    router, machine = "02:00:00:00:00:fe", "02:00:00:00:00:aa"
+    for address, mac in (("10.77.0.254", router), ("10.77.0.9", router), ("10.77.0.10", machine)):
+        lab.here.ip("neighbour", "add", address, "lladdr", mac, "dev", "lab0")
+    with lab.here.entered():
+        neighbours = Neighbours()
+        assert neighbours.mac_of("10.77.0.9") == router
+        lab.here.ip("route", "add", "default", "via", "10.77.0.254")
+        assert neighbours.mac_of("10.77.0.9") is None
+        assert neighbours.mac_of("10.77.0.10") == machine
+
+
+@pytest.mark.root
 def test_one_neighbour_is_found_among_a_thousand_and_no_other_is_taken_for_it(lab: Cabled) -> None:
     rows = [f"10.77.{n // 250 + 1}.{n % 250 + 1}" for n in range(1000)]
     batch = "".join(
