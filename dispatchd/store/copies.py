@@ -7,6 +7,7 @@ from contextlib import closing, suppress
 from datetime import datetime
 from pathlib import Path
 
+from dispatchd.crashpoints import reach
 from dispatchd.disk import synced
 from dispatchd.errors import StoreError
 
@@ -34,7 +35,9 @@ def copy(source: Path, target: Path, *, on_progress: Callable[[], None] = lambda
             # One file: a copy that is carried away leaves nothing beside it.
             there.execute("PRAGMA journal_mode = DELETE")
         synced(partial)
+        reach("copy-before-rename")
         partial.rename(target)
+        reach("copy-after-rename")
         synced(target.parent)
     except (OSError, sqlite3.Error) as error:
         raise StoreError(
@@ -53,6 +56,9 @@ def take_snapshot(
     directory = database.parent / "snapshots"
     try:
         directory.mkdir(mode=0o700, exist_ok=True)
+        for half in directory.glob(".dispatchd-*"):
+            # A crash left it; as the names have the time in them, nobody would write over it.
+            half.unlink()
     except OSError as error:
         raise StoreError(f"cannot keep snapshots in {directory}: {error.strerror}") from error
     path = directory / f"dispatchd-{schema}-{now:%Y%m%dT%H%M%SZ}.db"

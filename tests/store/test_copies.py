@@ -125,6 +125,15 @@ def test_only_the_latest_snapshots_are_kept(database: Path, store: Store) -> Non
     assert snapshots(database) == taken[: -KEPT - 1 : -1]
 
 
+def test_a_snapshot_that_a_crash_left_half_made_goes_with_the_next(database: Path) -> None:
+    half = database.parent / "snapshots" / ".dispatchd-0001-20261122T070000Z.db.partial"
+    half.parent.mkdir()
+    half.write_bytes(b"half")
+    Store(f"sqlite:///{database}").close()
+    kept = take_snapshot(database, schema="0001", now=NOW, on_progress=lambda: None)
+    assert list(half.parent.iterdir()) == [kept]
+
+
 def test_what_is_worth_something_is_told_from_a_new_database(
     tmp_path: Path, database: Path, store: Store
 ) -> None:
