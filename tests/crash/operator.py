@@ -1,6 +1,7 @@
 """The operator, who tries everything at any time."""
 
 import random
+import tempfile
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -54,6 +55,14 @@ class Operator:
         releases = self.client.get("/v1/releases", wire.Releases).releases
         self.client.fetch("DELETE", f"/v1/releases/{self.chance.choice(releases).id}")
         self.load()
+
+    def prune(self) -> None:
+        """Bytes leave that come again with the next try."""
+        self.client.fetch("POST", "/v1/cache/prune")
+
+    def back_up(self) -> None:
+        with tempfile.TemporaryFile() as file:
+            self.client.download("/v1/backup", file)
 
     def log_in(self) -> None:
         self.client.send("PUT", "/v1/token", wire.TokenRequest(token=TOKEN), wire.TokenAnswer)

@@ -26,6 +26,8 @@ class Scene:
         Operator.pause,
         Operator.cancel,
         Operator.unload,
+        Operator.prune,
+        Operator.back_up,
         Operator.claim,
         Operator.deliver,
     )
@@ -54,6 +56,7 @@ BIRTH = Scene(first=True)
 STOP = Scene(stops=True)
 LOGIN = Scene(operator=[Operator.log_in], times=2)
 FETCHING = Scene(operator=[Operator.load], weather=[Weather.make_release])
+COPYING = Scene(operator=[Operator.back_up])
 PAUSING = Scene(operator=[Operator.pause], times=2)
 
 _RUN = [*[Operator.run_again] * 4, Operator.trust, Operator.load]
@@ -88,6 +91,8 @@ INSTANTS = {
     "cache-before-sync": FETCHING,
     "cache-before-rename": FETCHING,
     "cache-after-rename": FETCHING,
+    "copy-before-rename": COPYING,
+    "copy-after-rename": COPYING,
     "observation-before-write": OFTEN,
     "observation-after-write": OFTEN,
     "outbox-before-post": FILING,
@@ -102,9 +107,11 @@ INSTANTS = {
 EVENTS = {
     Kind.STARTED: ANYTHING,
     Kind.STOPPED: STOP,
+    Kind.BACKED_UP: COPYING,
     Kind.LOADED: FETCHING,
     Kind.UNLOADED: Scene(operator=[Operator.unload]),
     Kind.BYTES_WHOLE: FETCHING,
+    Kind.BYTES_REMOVED: Scene(operator=[*_RUN, Operator.prune]),
     Kind.ASSIGNED: WORK,
     Kind.DOWNLOADING: WORK,
     Kind.WHOLE: WORK,
