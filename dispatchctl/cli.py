@@ -1,6 +1,5 @@
 """What every command shares: the group, --socket and --json, and how failures are said."""
 
-import sys
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any, TypeVar
@@ -118,28 +117,27 @@ def dispatchctl(context: click.Context, socket: str | None) -> None:
         context.invoke(status)
 
 
-def run() -> None:
-    """Run the command line; exits 0 done, 1 refused, 2 usage, 3 daemon unreachable."""
+def run() -> int:
+    """Run the command line; returns 0 done, 1 refused, 2 usage, 3 daemon unreachable."""
     try:
         dispatchctl.main(standalone_mode=False)
     except Failure as failure:
-        _complain(str(failure), failure.hint)
-        sys.exit(failure.status)
+        return _complain(str(failure), failure.hint, failure.status)
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "dispatchctl"
         message = error.format_message().rstrip(".")
-        _complain(message[:1].lower() + message[1:], f"{command} --help")
-        sys.exit(2)
+        return _complain(message[:1].lower() + message[1:], f"{command} --help", 2)
     except click.ClickException as error:
-        _complain(error.format_message(), "")
-        sys.exit(2)
+        return _complain(error.format_message(), "", 2)
     except (click.Abort, KeyboardInterrupt):
-        sys.exit(130)
+        return 130
     except BrokenPipeError:
-        sys.exit(0)
+        pass
+    return 0
 
 
-def _complain(message: str, hint: str) -> None:
+def _complain(message: str, hint: str, status: int) -> int:
     click.echo(f"error: {message}", err=True)
     if hint:
         click.echo(f"hint: {hint}", err=True)
+    return status

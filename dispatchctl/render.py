@@ -26,6 +26,8 @@ def table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> str:
 
 def width(text: str) -> int:
     """Columns that a terminal needs for the text."""
+    if text.isascii():
+        return len(text)
     return sum(
         0
         if unicodedata.combining(char) or char == "\ufe0f"

@@ -2,6 +2,7 @@
 on one stack, and shutdown is its mirror.
 """
 
+import gc
 import logging
 import signal
 import threading
@@ -151,6 +152,8 @@ class Daemon:
         for name, service in services.items():
             self._threads.start(name, service)
         self._say_hello()
+        # What is here now stays: to look through it for garbage keeps every request waiting.
+        gc.freeze()
         self._systemd.ready()
         self._loop.run(drain=self._settings.deadlines.drain, grace=GRACE)
         self._threads.stop()

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
-from dispatchctl.__main__ import dispatchctl
+from dispatchctl.cli import dispatchctl
 from tests.requirements import require_programs
 
 ROOT = Path(__file__).parents[1]

@@ -113,6 +113,15 @@ class Machines:
         asked = self._connection.execute(_LIVE_MACS, {"key": name, "since": since})
         return set(asked.scalars())
 
+    def shared_names(self, since: datetime) -> dict[str, set[str]]:
+        """Names under which two MACs or more asked since then, with these."""
+        query = sa.select(macs.c.asked_as, macs.c.mac)
+        query = query.where((macs.c.asked_as != "") & (macs.c.asked_at >= since))
+        found: dict[str, set[str]] = {}
+        for name, mac in self._connection.execute(query):
+            found.setdefault(name, set()).add(mac)
+        return {name: those for name, those in found.items() if len(those) > 1}
+
     def note_mac(self, mac: str, machine_id: int, at: datetime) -> None:
         """The MAC is the machine's."""
         self._put(macs, mac, mac=mac, machine_id=machine_id, seen_at=at)

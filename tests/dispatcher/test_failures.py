@@ -18,7 +18,7 @@ def lab(tmp_path: Path) -> Lab:
 
 def reports(lab: Lab) -> list[tuple[Report, OutboxEntry]]:
     with lab.store.reading() as tx:
-        return tx.reports.latest(100)
+        return [(tx.reports.get(report.id), entry) for report, entry in tx.reports.latest(100)]
 
 
 def fail(lab: Lab, workload_id: int, machine: PlayedMachine) -> None:

@@ -76,3 +76,19 @@ def test_no_use_case_reads_whole_tables(lab: Lab) -> None:
     connection.close()
     assert len(said) > 40
     assert [scan for scan in scans if scan[0] not in ALLOWED] == []
+
+
+def test_pages_of_reports_read_none_of_their_bodies(lab: Lab) -> None:
+    (only,) = lab.load("a.efi")
+    epyc = machine(lab)
+    epyc.download()
+    epyc.report()
+    with recorded() as said:
+        (row,) = lab.overview.status().workloads
+        lab.overview.workload(only)
+        lab.overview.reports()
+    assert row.reports
+    assert [statement for statement in said if "reports.body" in statement] == []
+    with recorded() as said:
+        assert lab.overview.report(row.reports[0].id)
+    assert [statement for statement in said if "reports.body" in statement]

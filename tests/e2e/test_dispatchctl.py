@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dispatchctl.__main__ import dispatchctl
+from dispatchctl.cli import dispatchctl
 from dispatchd import wire
 from tests.e2e.daemon import BIN, CUT_OFF, RunningDaemon
 

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from dispatchd.domain.lifecycle import BAD_TRIES, LAPSES
-from dispatchd.domain.model import Attempt, Delivery, Machine, Outcome, State, Workload
+from dispatchd.domain.model import Attempt, Delivery, Machine, Outcome, Release, State, Workload
 from dispatchd.domain.outlook import duration
-from dispatchd.services.dispatcher.endings import bad_run
+from dispatchd.services.dispatcher.endings import speaks_against
 from dispatchd.services.dispatcher.identity import ALIVE
 from dispatchd.services.dispatcher.idle import LONGEST_WAIT
 from dispatchd.services.dispatcher.unit import Context
@@ -23,7 +23,9 @@ PATIENCE, SLOWER = 300.0, 3
 
 
 class Attention:
-    """Looks at one state of the database. ``shown`` are the workloads of the status page."""
+    """Looks at one state of the database. ``shown`` are the workloads of the status page, and
+    ``releases`` those that are loaded.
+    """
 
     def __init__(
         self,
@@ -31,11 +33,15 @@ class Attention:
         context: Context,
         machines: dict[int, Machine],
         shown: Sequence[Workload],
+        releases: Sequence[Release],
     ) -> None:
         self._tx = tx
         self._context = context
         self._now = context.clock.now()
         self._machines = machines
+        self._releases = releases
+        self._shared = tx.machines.shared_names(self._now - ALIVE)
+        self._open = {attempt.machine_id: attempt for attempt in tx.attempts.open()}
         self._waiting = [one for one in shown if one.state is State.UNASSIGNED]
 
     def lines(self) -> list[str]:
@@ -51,7 +57,7 @@ class Attention:
         ]
 
     def _drifts(self) -> Iterable[str]:
-        for release in self._tx.releases.loaded():
+        for release in self._releases:
             if release.drift:
                 yield f"{release.name}: {release.drift}"
 
@@ -78,16 +84,16 @@ class Attention:
 
     def _of_machine(self, machine: Machine) -> Iterable[str]:
         label = machine.label
+        latest = self._tx.attempts.latest_of_machine(machine.id, BAD_TRIES)
         if machine.held:
             yield f"{label}: held, {machine.held} (dispatchctl resume {label})"
-        elif bad_run(self._tx, machine):
+        elif speaks_against(machine, latest):
             yield (
                 f"{label}: its last {BAD_TRIES} workloads ended without a report; it goes on, "
                 "since no other machine is alive"
             )
-        shared = self._tx.machines.live_macs(machine.name, self._now - ALIVE)
-        if machine.name and len(shared) > 1:
-            macs = ", ".join(sorted(shared))
+        if machine.name in self._shared:
+            macs = ", ".join(sorted(self._shared[machine.name]))
             yield (
                 f"{label}: two machines ask under this name ({macs}); it counts for neither until "
                 "one has another boot URL"
@@ -96,15 +102,16 @@ class Attention:
             hours = LONGEST_WAIT.total_seconds() / 3600
             yield f"{label}: switched off after waiting for {hours:.0f} h"
         if machine.seen_at is not None and self._now - machine.seen_at < FORGOTTEN:
-            yield from self._silence(machine, machine.seen_at)
+            yield from self._silence(machine, machine.seen_at, latest[0] if latest else None)
 
-    def _silence(self, machine: Machine, seen_at: datetime) -> Iterable[str]:
+    def _silence(
+        self, machine: Machine, seen_at: datetime, latest: Attempt | None
+    ) -> Iterable[str]:
         """A machine from which something should have been heard by now."""
-        current = self._tx.attempts.open_of_machine(machine.id)
+        current = self._open.get(machine.id)
         if current is not None:
             yield from self._slower_than_others(machine, current)
             return
-        latest = next(iter(self._tx.attempts.latest_of_machine(machine.id, 1)), None)
         outcome = latest.outcome if latest else None
         since = duration((self._now - seen_at).total_seconds())
         if latest and latest.ended_at and outcome in SILENT and seen_at < latest.ended_at:

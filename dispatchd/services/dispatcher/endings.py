@@ -1,5 +1,7 @@
 """How an attempt ends, and what follows for its workload and its machine."""
 
+from collections.abc import Sequence
+
 from dispatchd.domain.event import ENDINGS, Kind
 from dispatchd.domain.lifecycle import BAD_TRIES, Event, advance, after, is_bad_run
 from dispatchd.domain.model import Attempt, Machine, Outcome, State, Workload
@@ -91,12 +93,13 @@ def _sentence(workload: Workload, machine: Machine, outcome: Outcome) -> str:
 
 def bad_run(tx: Transaction, machine: Machine) -> list[Attempt]:
     """The attempts that say that the machine is a bad one; none where they do not."""
-    latest = [
-        attempt
-        for attempt in tx.attempts.latest_of_machine(machine.id, BAD_TRIES)
-        if attempt.id > machine.trusted_after
-    ]
-    return latest if is_bad_run(latest) else []
+    latest = tx.attempts.latest_of_machine(machine.id, BAD_TRIES)
+    return latest if speaks_against(machine, latest) else []
+
+
+def speaks_against(machine: Machine, latest: Sequence[Attempt]) -> bool:
+    """Whether its ``BAD_TRIES`` latest attempts say that the machine is a bad one."""
+    return is_bad_run([attempt for attempt in latest if attempt.id > machine.trusted_after])
 
 
 def _hold_if_bad(unit: Unit, machine: Machine) -> None:

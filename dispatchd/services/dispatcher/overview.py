@@ -46,17 +46,17 @@ class Overview:
         """Loaded releases, in queue order."""
         with self._context.store.reading() as tx:
             shown = tx.workloads.shown()
-            workloads = self._rows(tx, shown)
-            knock = tx.knocks.latest()
+            releases = tx.releases.loaded()
             machines = {machine.id: machine for machine in tx.machines.all()}
+            workloads = self._rows(tx, shown, machines)
+            knock = tx.knocks.latest()
             waiting = [one.asset_id for one in shown if one.state is State.UNASSIGNED]
             assets = tx.assets.some(set(waiting))
             attention = [
                 *self._arrivals.attention(assets[asset_id] for asset_id in waiting),
-                *Attention(tx, self._context, machines, shown).lines(),
+                *Attention(tx, self._context, machines, shown, releases).lines(),
             ]
             paused = bool(tx.queue_paused_by())
-            releases = [release.name for release in tx.releases.loaded()]
         urls = self._urls()
         return wire.Status(
             version=self._version,
@@ -66,7 +66,7 @@ class Overview:
             attention=attention,
             counts=shapes.counts(workload.state for workload in workloads),
             workloads=workloads,
-            releases=releases,
+            releases=[release.name for release in releases],
             knock=shapes.knock(knock, machines) if knock else None,
         )
 
@@ -80,7 +80,7 @@ class Overview:
         with self._context.store.reading() as tx:
             workload = tx.workloads.get(workload_id)
             machines = {machine.id: machine for machine in tx.machines.all()}
-            row = self._rows(tx, [workload])[0]
+            row = self._rows(tx, [workload], machines)[0]
             history = tx.events.of_workload(workload_id, ROWS)
             return wire.Workload(
                 workload=row,
@@ -155,10 +155,14 @@ class Overview:
         with self._context.store.reading() as tx:
             return wire.Events(events=shapes.events(tx, tx.events.after(after, ROWS, since=since)))
 
-    def _rows(self, tx: Transaction, workloads: list[model.Workload]) -> list[wire.StatusWorkload]:
+    def _rows(
+        self,
+        tx: Transaction,
+        workloads: list[model.Workload],
+        machines: dict[int, model.Machine],
+    ) -> list[wire.StatusWorkload]:
         releases = tx.releases.some({workload.release_id for workload in workloads})
         assets = tx.assets.some({workload.asset_id for workload in workloads})
-        machines = {machine.id: machine for machine in tx.machines.all()}
         ids = [workload.id for workload in workloads]
         attempts = tx.attempts.latest_of_workloads(ids)
         reports = tx.reports.of_workloads(ids)
