@@ -47,6 +47,11 @@ def test_all_requests_of_one_boot_are_answered_with_one_workload(
     eventually(lambda: daemon.states() == ["downloading", "unassigned", "unassigned"])
 
 
+def test_a_range_of_nothing_is_not_found_and_claims_nothing(daemon: RunningDaemon) -> None:
+    assert ask(daemon, "GET", Range="bytes=0-")[0].status == 404
+    assert daemon.states() == ["unassigned"] * 3
+
+
 def test_what_only_looks_claims_nothing_whatever_it_accepts(daemon: RunningDaemon) -> None:
     for agent in (
         "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
