@@ -108,7 +108,9 @@ def load(
 
 def _preview(plan: wire.LoadAnswer) -> str:
     total = sum({one.name: one.size for one in plan.workloads}.values())
-    lines = [f"{plan.release}: {len(plan.workloads)} workloads, {render.size(total)}"]
+    lines = [
+        f"{plan.release}: {wire.counted(len(plan.workloads), 'workload')}, {render.size(total)}"
+    ]
     if plan.report_to is None:
         lines.append("reports stay here (dispatchctl reports)")
     else:

@@ -143,7 +143,7 @@ def retry_(session: Session, words: tuple[str, ...], held: bool, every: bool) ->
 def export(session: Session, directory: Path) -> None:
     """Write every report as Markdown, and what nobody claims as it came."""
     answer = write_all(session.client, directory)
-    session.show(answer, lambda: f"{answer.files} files in {answer.directory}")
+    session.show(answer, lambda: f"{wire.counted(answer.files, 'file')} in {answer.directory}")
 
 
 @dispatchctl.command()

@@ -99,12 +99,13 @@ def what(workload: wire.StatusWorkload) -> str:
     if len(workload.reports) > 1 and len(alike) == 1:
         said.append(f"{len(workload.reports)} reports: {render.delivery(workload.reports[0])}")
         return "; ".join(said)
-    said += [
-        f"{report.title}{' (late)' if report.late else ''}: {render.delivery(report)}"
-        + (f" ! {report.warning}" if report.warning else "")
-        for report in workload.reports
-    ]
-    return "; ".join(said)
+    return "; ".join([*said, *(_report(report) for report in workload.reports)])
+
+
+def _report(report: wire.StatusReport) -> str:
+    late = " (late)" if report.late else ""
+    warning = f" ! {report.warning}" if report.warning else ""
+    return f"{report.title}{late}: {render.delivery(report)}{warning}"
 
 
 def _foot(answer: wire.Status) -> str:
@@ -159,7 +160,7 @@ def _story(answer: wire.Workload) -> str:
         ]
         header = ("Attempt", "Machine", "Assigned", "All bytes", "Booted", "Ended", "Outcome")
         lines += ["", render.table(rows, header)]
-    reports = [f"  {report.title}: {render.delivery(report)}" for report in row.reports]
+    reports = [f"  {_report(report)}" for report in row.reports]
     lines += ["", "Reports" if reports else "Reports  none", *reports]
     lines += ["", "History"]
     lines += [

@@ -57,6 +57,7 @@ from dispatchd.services.token import TokenStore
 from dispatchd.settings import Settings
 from dispatchd.store.lock import locked
 from dispatchd.store.store import Store
+from dispatchd.wire import counted
 
 log = logging.getLogger(__name__)
 
@@ -382,4 +383,5 @@ class Daemon:
         with self._store.reading() as tx:
             waiting = tx.outbox.count(Delivery.PENDING) + tx.outbox.count(Delivery.HELD)
             releases = ", ".join(release.name for release in tx.releases.loaded())
-        log.info("queue: %s; %d reports to deliver", releases or "nothing loaded", waiting)
+        reports = counted(waiting, "report")
+        log.info("queue: %s; %s to deliver", releases or "nothing loaded", reports)

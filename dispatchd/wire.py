@@ -50,6 +50,11 @@ def amount(count: float) -> str:
     return f"{count:.1f} {unit}" if count < 10 else f"{count:.0f} {unit}"
 
 
+def counted(count: int, noun: str) -> str:
+    """So many of something: "1 report", "2 reports"."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 class Struct(msgspec.Struct, frozen=True, kw_only=True):
     """Frozen, keyword-only, lenient towards keys of later versions."""
 

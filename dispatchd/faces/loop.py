@@ -20,6 +20,7 @@ from waitress.task import ThreadedTaskDispatcher
 
 from dispatchd.faces.channel import Channel
 from dispatchd.faces.sender import Sender
+from dispatchd.wire import counted
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -253,8 +254,7 @@ class Loop:
         wasyncore.close_all(self._map)
 
     def _transfers_in_words(self) -> str:
-        count = self.transfers()
-        return f"{count} transfer{'' if count == 1 else 's'}"
+        return counted(self.transfers(), "transfer")
 
     def _is_busy(self) -> bool:
         return any(channel.owes_an_answer() for face in self._faces for channel in face.channels())

@@ -51,7 +51,7 @@ class Loading:
         ]
         lines += self._handle_gone(release_id)
         queued = sum(line.change == "queued" for line in lines)
-        text = f"{self.found.name}: loaded, {queued} workloads queued"
+        text = f"{self.found.name}: loaded, {wire.counted(queued, 'workload')} queued"
         release = self.unit.tx.releases.get(release_id)
         self.unit.tell(Kind.LOADED, text, by=by, release=release)
         return self._answer(release_id, lines)

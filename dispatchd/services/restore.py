@@ -19,6 +19,7 @@ from dispatchd.settings import Settings
 from dispatchd.store.lock import locked
 from dispatchd.store.replacement import is_worth_something, prepare, put_in_place
 from dispatchd.store.store import Store, Transaction
+from dispatchd.wire import counted
 
 log = logging.getLogger(__name__)
 
@@ -71,8 +72,8 @@ def catch_up(store: Store, clock: Clock, *, source: str, by: str) -> None:
         unfiled = tx.outbox.look_first()
         when = f" of {before.at:%Y-%m-%d %H:%M:%S} UTC" if before else ""
         text = (
-            f"restored from {source}{when}: {len(attempts)} attempts ended, {unfiled} reports "
-            "are looked for before they are filed"
+            f"restored from {source}{when}: {counted(len(attempts), 'attempt')} ended, "
+            f"{counted(unfiled, 'report')} looked for before filing"
         )
         tx.tell(Kind.RESTORED, text, at=now, by=by)
 

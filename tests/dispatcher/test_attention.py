@@ -102,7 +102,7 @@ def test_an_unclaimed_report_says_how_to_claim_it(lab: Lab) -> None:
         stranger.caller, answer=417, reason="it runs nothing here", title="well", body=b"{}"
     )
     assert attention(lab) == [
-        "1 unclaimed reports, the latest from 10.0.0.61: it runs nothing here "
+        "1 unclaimed report, the latest from 10.0.0.61: it runs nothing here "
         f"(dispatchctl reports claim {identity[:8]} WORKLOAD)"
     ]
 

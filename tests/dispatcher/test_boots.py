@@ -74,8 +74,9 @@ def test_a_machine_that_is_back_at_once_keeps_its_next_workload(lab: Lab) -> Non
     lab.later(30)
     assert lab.state(runs_first) is State.FINISHED
     assert lab.state(runs_next) is State.ASSIGNED
-    assert epyc.get().handed == "what was announced"
+    epyc.get()
     assert epyc.boot() == "a.efi"
+    assert lab.state(runs_next) is State.BOOTING
 
 
 def test_a_spare_machine_waits_and_takes_over_what_another_did_not_finish(lab: Lab) -> None:

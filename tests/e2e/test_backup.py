@@ -98,7 +98,7 @@ def test_a_report_that_was_filed_after_the_backup_is_not_filed_again(
     said = restore(daemon, str(copy), status=1)
     assert "there is something in" in said
     said = restore(daemon, str(copy), "--force")
-    assert "2 attempts ended, 1 reports are looked for before they are filed" in said
+    assert "2 attempts ended, 1 report looked for before filing" in said
     assert "the database before is kept as" in said
     daemon.start()
     assert daemon.states()[1] == "unassigned"

@@ -59,7 +59,7 @@ def test_a_report_over_a_card_that_did_not_boot_counts_where_the_path_has_the_na
     # By now the second card is the machine's, too.
     assert machine.report("no name again") == (200, 200)
     assert lab.credits() == {"no name": "", "with its name": "a.efi", "no name again": "a.efi"}
-    assert any("1 unclaimed reports" in line for line in lab.daemon.status()["attention"])
+    assert any("1 unclaimed report," in line for line in lab.daemon.status()["attention"])
     (known,) = lab.known()
     assert known["macs"] == [machine.mac("eth0"), machine.mac("eth1")]
 

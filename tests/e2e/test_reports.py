@@ -99,15 +99,19 @@ def test_a_refused_report_stays_readable_and_is_delivered_again_when_asked(
 def test_what_is_finished_stays_in_the_table_with_its_issue(
     daemon: RunningDaemon, github: GitHubStandIn
 ) -> None:
-    github.token(TOKEN)
+    github.token(TOKEN, push=False)
     daemon.ctl("login", stdin=TOKEN)
-    report(daemon, "one")
+    report(daemon)
+    assert say(daemon, "PUT", b'{"title": "one", "labels": ["certificate"]}') == 200
     eventually(lambda: states(daemon) == ["filed"], within=20)
     eventually(lambda: daemon.states() == ["finished"])
     row = next(line for line in daemon.ctl("status").splitlines() if "host-a.efi" in line)
     assert row.startswith("🏁 finished")
     assert "epyc-07" in row
-    assert row.endswith("/lab/results/issues/1")
+    story = daemon.ctl("show", "host-a.efi")
+    assert "why: reported, and nothing is left to deliver" in story
+    for text in (row, story):
+        assert "/lab/results/issues/1 ! labels: GitHub dropped certificate" in text
 
 
 def test_a_github_that_does_not_answer_keeps_no_beacon_and_no_person_waiting(

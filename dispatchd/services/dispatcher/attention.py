@@ -11,6 +11,7 @@ from dispatchd.services.dispatcher.identity import ALIVE
 from dispatchd.services.dispatcher.idle import LONGEST_WAIT
 from dispatchd.services.dispatcher.unit import Context
 from dispatchd.store.store import Transaction
+from dispatchd.wire import counted
 
 #: A machine that did not ask again within this time boots something else, or hangs.
 MOVED_ON = timedelta(minutes=30)
@@ -67,19 +68,20 @@ class Attention:
                 wait = duration(max((trouble.next_at - self._now).total_seconds(), 0))
                 what = "held" if state is Delivery.HELD else f"tried again in {wait}"
                 yield (
-                    f"GitHub: {trouble.count} reports for {trouble.report_to} safe here since "
-                    f"{trouble.since.astimezone():%a %H:%M}, {what}: {trouble.error}"
+                    f"GitHub: {counted(trouble.count, 'report')} for {trouble.report_to} safe here "
+                    f"since {trouble.since.astimezone():%a %H:%M}, {what}: {trouble.error}"
                 )
         refused = self._tx.outbox.count(Delivery.REFUSED)
         if refused:
-            yield f"GitHub refused {refused} reports for good: dispatchctl reports"
+            reports = counted(refused, "report")
+            yield f"GitHub refused {reports} for good: dispatchctl reports"
 
     def _unclaimed(self) -> Iterable[str]:
         count, latest = self._tx.unclaimed.summary()
         if latest is not None:
             yield (
-                f"{count} unclaimed reports, the latest from {latest.address}: {latest.reason} "
-                f"(dispatchctl reports claim {latest.id[:8]} WORKLOAD)"
+                f"{counted(count, 'unclaimed report')}, the latest from {latest.address}: "
+                f"{latest.reason} (dispatchctl reports claim {latest.id[:8]} WORKLOAD)"
             )
 
     def _of_machine(self, machine: Machine) -> Iterable[str]:

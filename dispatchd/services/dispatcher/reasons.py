@@ -54,7 +54,7 @@ class Reasons:
             if self._tx.reports.unsettled(workload.id):
                 return Outlook(why="a report still has to be delivered")
             return Outlook(why="reported; finished once its machine moves on")
-        return Outlook(why=workload.reason or "done")
+        return Outlook(why=workload.reason or "reported, and nothing is left to deliver")
 
     def _running(self, workload: Workload, attempt: Attempt) -> Outlook:
         machine = self._machines[attempt.machine_id]
