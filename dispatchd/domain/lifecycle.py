@@ -141,7 +141,8 @@ def time_limit(
 def after(workload: Workload, outcome: Outcome, *, on_file: bool, queued: bool) -> Event | None:
     """What an attempt's end does to its workload; None: nothing (a report stands).
 
-    ``on_file``: an earlier attempt's report counts for it. ``queued``: its release is still loaded.
+    ``on_file``: an earlier attempt's report counts for it. ``queued``: its release is still loaded,
+    and its bytes may be had.
     """
     if outcome is Outcome.REPORTED:
         return None

@@ -197,14 +197,15 @@ class Attempts:
         return self._select(attempts.c.workload_id == workload_id)
 
     def latest_of_workloads(self, workload_ids: list[int]) -> dict[int, Attempt]:
-        """The last attempt of each workload, by workload."""
+        """The open attempt of each workload, else its last one, by workload."""
         latest = (
             sa.select(sa.func.max(attempts.c.id))
             .where(attempts.c.workload_id.in_(workload_ids))
             .group_by(attempts.c.workload_id)
         )
-        found = self._select(attempts.c.id.in_(latest))
-        return {attempt.workload_id: attempt for attempt in found}
+        found = {one.workload_id: one for one in self._select(attempts.c.id.in_(latest))}
+        # One that was taken up again may be older than another machine's that ended meanwhile.
+        return found | {one.workload_id: one for one in self.open() if one.workload_id in found}
 
     def latest_of_machine(self, machine_id: int, limit: int) -> list[Attempt]:
         """Newest first; only those that ended with a try or a report."""

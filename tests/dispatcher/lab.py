@@ -205,6 +205,13 @@ class Lab:
         self.clock.advance(seconds)
         self.overseer.look()
 
+    def fetch(self) -> None:
+        """Fetch everything that is needed into the cache."""
+        with self.store.writing() as tx:
+            for asset in tx.assets.arriving():
+                self.missing.discard(asset.sha256)
+                tx.assets.update(asset.id, arrival=Arrival.WHOLE)
+
     def settle_outbox(self) -> None:
         """Deliver everything that waits, as the outbox would."""
         from dispatchd.domain.model import Delivery

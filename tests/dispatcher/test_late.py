@@ -1,6 +1,6 @@
 """Beacons that speak after we gave their attempt up, and people who came in between."""
 
-from dispatchd.domain.model import State
+from dispatchd.domain.model import Arrival, State
 from tests.dispatcher.lab import Lab, machine
 
 
@@ -64,6 +64,20 @@ def test_a_late_boot_of_a_workload_that_another_machine_runs_changes_nothing(lab
     assert lab.state(only) is State.BOOTING
 
 
+def test_status_says_what_runs_although_a_later_attempt_has_ended(lab: Lab) -> None:
+    lab.load("a.efi")
+    slow, other = machine(lab, 1), machine(lab, 2)
+    slow.download()
+    lab.later(600)
+    other.head()
+    lab.later(300)
+    slow.boot()
+    (row,) = lab.overview.status().workloads
+    assert (row.state, row.machine) == ("booting", "10.0.0.1")
+    assert row.until is not None
+    assert row.why == "its beacon spoke on 10.0.0.1; no report yet"
+
+
 def test_a_late_boot_outweighs_an_ask_that_took_no_byte(lab: Lab) -> None:
     first, second = lab.load("a.efi", "b.efi")
     epyc = machine(lab)
@@ -74,6 +88,37 @@ def test_a_late_boot_outweighs_an_ask_that_took_no_byte(lab: Lab) -> None:
     assert lab.state(first) is State.BOOTING
     assert lab.state(second) is State.UNASSIGNED
     assert lab.workload(second).tries == 0
+
+
+def test_a_late_boot_after_others_used_up_all_tries_is_the_last_of_them(lab: Lab) -> None:
+    (only,) = lab.load("a.efi")
+    slow, other = machine(lab, 1), machine(lab, 2)
+    lab.missing.add(slow.download().sha256)
+    assert slow.head().handed == "wait.efi"
+    lab.fetch()
+    for _ in range(2):
+        other.download()
+        other.boot()
+    other.head()
+    assert (lab.state(only), lab.workload(only).tries) == (State.FAILED, 2)
+    slow.boot()
+    assert (lab.state(only), lab.workload(only).tries) == (State.BOOTING, 1)
+    lab.later(3600)
+    assert (lab.state(only), lab.workload(only).tries) == (State.FAILED, 2)
+
+
+def test_what_is_withdrawn_while_it_runs_is_not_queued_again(lab: Lab) -> None:
+    (only,) = lab.load("a.efi")
+    epyc = machine(lab)
+    epyc.download()
+    epyc.boot()
+    with lab.store.writing() as tx:
+        asset_id = tx.workloads.get(only).asset_id
+        tx.assets.update(asset_id, arrival=Arrival.GONE, reason="gone from GitHub")
+    lab.later(3600)
+    assert lab.state(only) is State.FAILED
+    assert lab.workload(only).reason == "withdrawn: gone from GitHub"
+    assert epyc.head().handed == "poweroff.efi"
 
 
 def test_a_late_boot_of_a_retried_workload_belongs_to_the_run_before(lab: Lab) -> None:

@@ -137,7 +137,8 @@ class Beacons:
         workload = tx.workloads.swap(
             workload,
             state=advance(workload.state, Event.REOPEN),
-            tries=max(workload.tries - was_try, 0),
+            # Others may have used up all tries since: this one, which goes on, is the last of them.
+            tries=max(min(workload.tries - was_try, workload.max_tries - 1), 0),
             reason="",
             changed_at=unit.now,
         )

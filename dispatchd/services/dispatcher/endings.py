@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from dispatchd.domain.event import ENDINGS, Kind
-from dispatchd.domain.lifecycle import BAD_TRIES, Event, advance, after, is_bad_run
-from dispatchd.domain.model import Attempt, Machine, Outcome, State, Workload
+from dispatchd.domain.lifecycle import BAD_TRIES, WITHDRAWN, Event, advance, after, is_bad_run
+from dispatchd.domain.model import Arrival, Attempt, Machine, Outcome, State, Workload
 from dispatchd.services.dispatcher.failures import report_failure
 from dispatchd.services.dispatcher.identity import ALIVE
 from dispatchd.services.dispatcher.unit import Context, Unit
@@ -21,10 +21,11 @@ def end(
     sent = context.phases.sent(attempt)
     attempt = tx.attempts.swap(attempt, ended_at=unit.now, outcome=outcome, sent=sent)
     on_file = tx.reports.on_file(workload.id, workload.run)
-    queued = tx.releases.get(workload.release_id).unloaded_at is None
-    event = after(workload, outcome, on_file=on_file, queued=queued)
+    left = _why_it_left(tx, workload)
+    event = after(workload, outcome, on_file=on_file, queued=not left)
     if event is not None:
-        changed = _follow(unit, workload, event, outcome, by)
+        reason = f"cancelled by {by}" if by else left
+        changed = _follow(unit, workload, event, outcome, reason)
         unit.tell(
             ENDINGS[outcome],
             _sentence(changed, machine, outcome),
@@ -43,10 +44,18 @@ def end(
     return workload
 
 
-def _follow(unit: Unit, workload: Workload, event: Event, outcome: Outcome, by: str) -> Workload:
+def _why_it_left(tx: Transaction, workload: Workload) -> str:
+    """Why the workload is not queued again whatever becomes of its attempt; empty where it is."""
+    if tx.releases.get(workload.release_id).unloaded_at is not None:
+        return "unloaded while it ran"
+    asset = tx.assets.get(workload.asset_id)
+    return f"{WITHDRAWN}{asset.reason}" if asset.arrival is Arrival.GONE else ""
+
+
+def _follow(unit: Unit, workload: Workload, event: Event, outcome: Outcome, left: str) -> Workload:
     tries = workload.tries + outcome.is_try
     reason = {
-        Event.CANCEL: f"cancelled by {by}" if by else "unloaded while it ran",
+        Event.CANCEL: left,
         Event.EXHAUST: _reasons(unit, workload),
         Event.REPORT_LATE: "",
     }.get(event, str(outcome))
@@ -122,9 +131,8 @@ def _give_back(unit: Unit, attempt: Attempt) -> None:
     if workload.run != attempt.run or workload.tries == 0:
         return
     tries = workload.tries - 1
-    queued = tx.releases.get(workload.release_id).unloaded_at is None
     exhausted = workload.state is State.FAILED and workload.tries >= workload.max_tries
-    if not exhausted or not queued:
+    if not exhausted or _why_it_left(tx, workload):
         tx.workloads.swap(workload, tries=tries)
         return
     state = advance(workload.state, Event.REQUEUE)
