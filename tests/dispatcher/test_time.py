@@ -51,6 +51,20 @@ def test_bytes_that_move_renew_the_deadline(lab: Lab) -> None:
     assert lab.state(only) is State.DOWNLOADING
 
 
+def test_a_last_byte_that_is_written_down_late_moves_no_deadline(lab: Lab) -> None:
+    (only,) = lab.load("a.efi")
+    epyc = machine(lab)
+    epyc.head()
+    offer = epyc.get(whole=False)
+    epyc.boot()
+    lab.later(3000)
+    assert offer.attempt_id is not None
+    lab.observations.whole(offer.attempt_id)
+    lab.observations.flush()
+    lab.later(600)
+    assert lab.workload(only).reason == "no report"
+
+
 def test_a_restart_and_a_jump_of_the_clock_end_nothing(lab: Lab) -> None:
     (only,) = lab.load("a.efi")
     epyc = machine(lab)

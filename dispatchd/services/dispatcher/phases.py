@@ -38,12 +38,10 @@ class Phases:
 
     def waited(self, attempt: Attempt) -> float:
         """Seconds in the present phase; while bytes are due, since the last one."""
-        phase = (
-            attempt.first_byte_at is None,
-            attempt.whole_at,
-            attempt.booted_at,
-            attempt.reported_at,
-        )
+        state = attempt.state
+        # That the last byte is out may be written down when the beacon has long spoken.
+        whole_at = attempt.whole_at if state is State.DOWNLOADING else None
+        phase = (state, whole_at, attempt.booted_at, attempt.reported_at)
         now = self._clock.monotonic()
         with self._lock:
             known, since = self._since.get(attempt.id, (None, now))
@@ -51,7 +49,7 @@ class Phases:
                 since = now
                 self._since[attempt.id] = (phase, since)
         transfer = self._transfers.get(attempt.id)
-        if transfer and attempt.state is State.DOWNLOADING and attempt.whole_at is None:
+        if transfer and state is State.DOWNLOADING and whole_at is None:
             since = max(since, transfer.at)
         return now - since
 
