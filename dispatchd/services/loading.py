@@ -139,9 +139,12 @@ class Loading:
             withdrawn,
             state=advance(withdrawn.state, Event.RETRY),
             run=withdrawn.run + 1,
+            tries=0,
             reason="",
             changed_at=self.unit.now,
         )
+        text = f"{changed.label}: there again, to be run"
+        self.unit.tell(Kind.RETRIED, text, workload=changed)
         return _line(changed, asset, "queued", "there again")
 
     def _handle_gone(self, release_id: int) -> list[wire.LoadedWorkload]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dispatchd.domain.event import Kind
+from dispatchd.domain.event import Event, Kind
 from dispatchd.domain.model import Arrival, State
 from dispatchd.errors import Conflict
 from dispatchd.services.dispatcher.unit import Policy
@@ -169,6 +169,26 @@ def test_a_report_without_a_boot_is_taken(lab: Lab) -> None:
     epyc.download()
     epyc.report()
     assert lab.state(only) is State.REPORTED
+
+
+def test_events_tell_workloads_as_they_are_after_them(tmp_path: Path) -> None:
+    events: list[Event] = []
+    lab = Lab(tmp_path, listeners=[events.append])
+    (only,) = lab.load("a.efi")
+    epyc = machine(lab)
+    epyc.download()
+    stray = lab.beacons.keep_unclaimed(
+        epyc.caller, answer=400, reason="no JSON", title="", body=b"all well"
+    )
+    lab.operator.claim(stray, only, by="alice")
+    lab.settle_outbox()
+    lab.later(30)
+    told = [(event.kind, event.workload.state) for event in events if event.workload]
+    assert told[-3:] == [
+        (Kind.REPORTED, State.REPORTED),
+        (Kind.CLAIMED, State.REPORTED),
+        (Kind.FINISHED, State.FINISHED),
+    ]
 
 
 def test_a_finished_workload_runs_again_when_asked_to(lab: Lab) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from dispatchd import wire
+from dispatchd.domain.event import Kind
 from dispatchd.domain.model import Arrival, State
 from dispatchd.errors import BadRequest, Refused
 from tests.services.loading_bench import Bench
@@ -132,6 +133,10 @@ def test_a_directory_that_was_away_for_a_while_is_taken_up_again(
     assert bench.states() == [State.FAILED, State.FAILED]
     away.rename(images)
     assert {one.reason for one in bench.load_directory(images).workloads} == {"there again"}
+    with bench.store.reading() as tx:
+        told = tx.events.latest(Kind.RETRIED)
+    assert told is not None
+    assert told.text == "b.ISO: there again, to be run"
     bench.fetch()
     assert bench.states() == [State.UNASSIGNED, State.UNASSIGNED]
     assert bench.arrivals() == [Arrival.WHOLE, Arrival.WHOLE]

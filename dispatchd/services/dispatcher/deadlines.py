@@ -79,7 +79,7 @@ class Overseer:
                 workload = unit.tx.workloads.get(workload.id)
                 if workload.state is State.REPORTED and self._is_done(unit, workload):
                     state = advance(workload.state, Event.SETTLE)
-                    unit.tx.workloads.swap(workload, state=state, changed_at=unit.now)
+                    workload = unit.tx.workloads.swap(workload, state=state, changed_at=unit.now)
                     text = f"{workload.label}: finished, all its reports are settled"
                     unit.tell(Kind.FINISHED, text, workload=workload)
         except Stale:

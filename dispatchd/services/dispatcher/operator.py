@@ -140,7 +140,8 @@ class Operator:
                 raise Conflict(f"cannot credit {workload.label}: it never ran on a machine")
             attempt = attempts[-1]
             content = salvage_content(unclaimed.body)
-            take_report(unit, attempt, content, tx.machines.get(attempt.machine_id))
+            machine = tx.machines.get(attempt.machine_id)
+            workload = take_report(unit, attempt, content, machine)
             tx.unclaimed.delete(identity)
             report = tx.reports.same(attempt.id, content.digest)
             unit.tell(
