@@ -12,7 +12,7 @@ from dispatchd.store import schema
 from dispatchd.store.engine import insert
 
 machines, macs, addresses = schema.machines, schema.macs, schema.addresses
-promises, attempts = schema.promises, schema.attempts
+promises, attempts, workloads = schema.promises, schema.attempts, schema.workloads
 
 
 def _latest(column: sa.Column[str], table: sa.Table) -> sa.ColumnElement[str]:
@@ -90,14 +90,20 @@ class Machines:
             ) from error
 
     def forget(self, machine: Machine) -> None:
-        """Remove a machine that no attempt refers to; else only what it is recognised by."""
+        """Remove a machine that no attempt refers to; else only what it is recognised by. No
+        workload is pinned to it any more."""
+        pinned = sa.update(workloads).where(workloads.c.pinned_to == machine.id)
+        self._connection.execute(pinned.values(pinned_to=None))
         for table in (macs, addresses, promises):
             self._connection.execute(sa.delete(table).where(table.c.machine_id == machine.id))
         tried = sa.select(attempts.c.id).where(attempts.c.machine_id == machine.id).limit(1)
         if self._connection.execute(tried).first() is None:
             self._connection.execute(sa.delete(machines).where(machines.c.id == machine.id))
         else:
-            self.update(machine.id, name="", pool="", note="", paused=False, held="")
+            values = {"name": "", "pool": "", "note": "", "paused": False, "held": ""}
+            # It neither waits nor is alive: when it asks again it is another one.
+            gone = {"seen_at": None, "waiting_since": None, "handed": ""}
+            self.update(machine.id, **values, **gone)
 
     def macs_of(self, machine_id: int) -> list[str]:
         query = sa.select(macs.c.mac).where(macs.c.machine_id == machine_id)
@@ -159,8 +165,9 @@ class Machines:
     def waiting(self, machine_id: int, since: datetime) -> list[Machine]:
         """Other machines that were told to wait for a workload and asked since then."""
         rows = machines.c
-        others = (rows.id != machine_id) & (rows.held == "") & (rows.handed == "wait.efi")
-        waits = others & rows.waiting_since.is_not(None) & (rows.seen_at >= since)
+        others = (rows.id != machine_id) & (rows.held == "") & ~rows.paused
+        waits = others & (rows.handed == "wait.efi") & rows.waiting_since.is_not(None)
+        waits &= rows.seen_at >= since
         return self._all(waits)
 
     def promise(self, machine_id: int) -> Promise | None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from dispatchd.domain.model import Arrival, State
+from dispatchd.errors import Conflict
 from dispatchd.services.dispatcher.unit import Policy
 from tests.dispatcher.lab import Lab, machine
 
@@ -22,6 +23,33 @@ def test_as_many_machines_wait_as_attempts_may_come_back(lab: Lab) -> None:
     assert machine(lab, 2).download().handed == "wait.efi"
     assert machine(lab, 3).download().handed == "poweroff.efi"
     assert machine(lab, 2).download().handed == "wait.efi"
+
+
+def test_a_machine_that_was_forgotten_or_paused_waits_in_nobodys_stead(lab: Lab) -> None:
+    lab.load("a.efi", "b.efi")
+    runs, forgotten = machine(lab, 1), machine(lab, 2)
+    runs.download()
+    forgotten.download()
+    forgotten.report()
+    assert forgotten.download().handed == "wait.efi"
+    assert machine(lab, 3).download().handed == "poweroff.efi"
+    lab.operator.forget_machine("10.0.0.2", by="alice")
+    assert machine(lab, 3).download().handed == "wait.efi"
+    lab.operator.pause(["10.0.0.3"], paused=True, by="alice")
+    assert forgotten.download().handed == "wait.efi"
+
+
+def test_a_machine_for_which_a_workload_waits_is_not_forgotten(lab: Lab) -> None:
+    pin = lab.operator.change_machine(
+        "pin", name=None, pool=None, note=None, simulated=None, by="al"
+    )
+    (only,) = lab.load("a.efi", pinned_to=pin)
+    with pytest.raises(Conflict, match="waits for it"):
+        lab.operator.forget_machine("pin", by="alice")
+    lab.operator.cancel(only, by="alice")
+    lab.operator.forget_machine("pin", by="alice")
+    lab.operator.retry(only, on=None, by="alice")
+    assert machine(lab).head().handed == "a.efi"
 
 
 def test_nobody_waits_longer_than_four_hours_and_status_says_who(lab: Lab) -> None:

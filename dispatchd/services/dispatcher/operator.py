@@ -6,7 +6,7 @@ import re
 from dispatchd.domain.event import Kind
 from dispatchd.domain.lifecycle import Event, advance
 from dispatchd.domain.media import MACHINE_NAME, SECOND_FETCH
-from dispatchd.domain.model import Arrival, Delivery, Machine, Outcome
+from dispatchd.domain.model import Arrival, Delivery, Machine, Outcome, State
 from dispatchd.errors import BadRequest, Conflict, NotFound, Refused
 from dispatchd.services.dispatcher.beacons import take_report
 from dispatchd.services.dispatcher.content import salvage_content
@@ -124,6 +124,12 @@ class Operator:
                     f"cannot forget {machine.label}: it runs a workload",
                     hint="wait for its end, or cancel the workload",
                 )
+            for workload in unit.tx.workloads.shown():
+                if workload.pinned_to == machine.id and workload.state is State.UNASSIGNED:
+                    raise Conflict(
+                        f"cannot forget {machine.label}: {workload.label} waits for it",
+                        hint="cancel the workload, or let the machine run it",
+                    )
             unit.tx.machines.forget(machine)
             unit.tell(Kind.MACHINE_FORGOTTEN, f"{machine.label} forgotten", machine=machine, by=by)
 
