@@ -1,18 +1,27 @@
-"""Profiles of Hypothesis: a short look by default, a long one with the whole suite. And reports
-that arrive, whatever a test logged.
+"""Profiles of Hypothesis: a short look by default, a long one with the whole suite, "endless" with
+as many examples as DISPATCHD_EXAMPLES says. And reports that arrive, whatever a test logged.
 """
 
+import os
 from collections.abc import Generator
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-settings.register_profile(
-    "quick", max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
-settings.register_profile(
-    "thorough", max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+EXAMPLES = {
+    # name: examples, and steps of a state machine in each.
+    "quick": (12, 30),
+    "thorough": (150, 50),
+    "endless": (int(os.environ.get("DISPATCHD_EXAMPLES", "1000")), 80),
+}
+for name, (examples, steps) in EXAMPLES.items():
+    settings.register_profile(
+        name,
+        max_examples=examples,
+        stateful_step_count=steps,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
 settings.load_profile("quick")
 
 

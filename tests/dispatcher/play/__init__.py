@@ -1,0 +1,1 @@
+"""What a state machine plays with the queue: machines, people, troubles, and what must hold."""
