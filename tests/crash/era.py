@@ -96,7 +96,8 @@ class Era:
             self._ledger.blame("it did not stop well")
         self._look_back()
         repository = self._github.repositories[f"{OWNER}/{REPO}"]
-        self._ledger.counts["reports"] += prove_github(self._directory, repository, self._ledger)
+        self._ledger.counts["reports kept"] = len(self._ledger.acknowledged)
+        self._ledger.counts["issues"] = prove_github(self._directory, repository, self._ledger)
 
     def _look_back(self) -> None:
         """At what the life that has ended left on disk and in the log."""

@@ -83,9 +83,8 @@ def undelivered(directory: Path) -> list[str]:
 
 
 def prove_github(directory: Path, repository: Repository, ledger: Ledger) -> int:
-    """There is one issue for every report, with every line of it, and none for anything else.
-
-    Returns how many reports there are.
+    """There is one issue for every report, with every line of it, and none for anything else; how
+    many there are.
     """
     with _copy(directory / "state") as database:
         reports = database.execute(_FILED).fetchall()

@@ -3,10 +3,16 @@
 import http.client
 import re
 import signal
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
+import alembic.command
 import pytest
 
+from dispatchd.store.copies import snapshots
+from dispatchd.store.engine import WRITE, create_engine
+from dispatchd.store.migrate import configuration
 from tests.crash.era import Era
 from tests.crash.ledger import Ledger
 from tests.crash.scenes import INSTANTS
@@ -72,3 +78,48 @@ def test_who_was_sent_bytes_before_the_crash_is_known_after_it(
         if not body:
             ask(daemon, "GET")
         assert ask(daemon, "PUT", body=b'{"title": "it ran"}')[0].status == 200
+
+
+@pytest.mark.parametrize(
+    "instant",
+    [
+        "copy-before-rename",
+        "copy-after-rename",
+        "migration-before-commit",
+        "migration-after-commit",
+    ],
+)
+def test_an_old_database_survives_a_crash_while_it_is_migrated(
+    tmp_path: Path, instant: str
+) -> None:
+    daemon = RunningDaemon(tmp_path / "dispatchd", settings=QUIET)
+    database = tmp_path / "dispatchd" / "state" / "dispatchd.db"
+    database.parent.mkdir()
+    make_old(database)
+    daemon.spawn({"DISPATCHD_CRASH_AT": instant})
+    assert daemon.ended(60) == -signal.SIGKILL
+    with daemon:
+        assert "epyc-07" in daemon.ctl("machines")
+    (kept,) = {schema_of(file) for file in snapshots(database)}
+    assert kept == "0001"
+
+
+def make_old(database: Path) -> None:
+    """A database of the first schema with a machine in it."""
+    config, engine = configuration(), create_engine(f"sqlite:///{database}")
+    with engine.connect().execution_options(**{WRITE: 10.0}) as connection, connection.begin():
+        config.attributes["connection"] = connection
+        alembic.command.upgrade(config, "0001")
+        machine = (1, "epyc-07", "", "", 0, "", 0, 0, "2026-11-23T07:00:00.000000Z", "")
+        connection.exec_driver_sql(
+            "INSERT INTO machines (id, name, pool, note, paused, held, trusted_after, simulated, "
+            "created_at, handed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            machine,
+        )
+    engine.dispose()
+
+
+def schema_of(database: Path) -> str:
+    with closing(sqlite3.connect(database)) as it:
+        (version,) = it.execute("SELECT version_num FROM alembic_version").fetchone()
+    return str(version)
