@@ -23,6 +23,9 @@ mkdir -p "$build" "$out"
 cp -r docs packaging/debian packaging/systemd packaging/man "$build"
 cp CHANGELOG.md "$build/docs/release-notes.md"
 cp packaging/systemd/sysusers.conf "$build/debian/sysusers"
+if [ -n "${DEBEMAIL:-}" ]; then
+	sed -i "/^Maintainer: /c Maintainer: ${DEBFULLNAME:-$DEBEMAIL} <$DEBEMAIL>" "$build/debian/control"
+fi
 
 "$bin/python" -m pip freeze --exclude-editable >"$work/tested"
 /usr/bin/python3 -m venv "$work/venv"
@@ -36,7 +39,7 @@ dispatchd ($version) bookworm; urgency=medium
 
   * See /usr/share/doc/dispatchd/release-notes.md.
 
- -- $(sed -n 's/^Maintainer: //p' packaging/debian/control)  $date
+ -- $(sed -n 's/^Maintainer: //p' "$build/debian/control")  $date
 CHANGELOG
 (cd "$build" && dpkg-buildpackage --build=binary --no-sign >"$work/log" 2>&1) || {
 	cat "$work/log" >&2

@@ -1,7 +1,9 @@
 """The wheel as people install it, and the units as systemd reads them."""
 
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -56,6 +58,13 @@ def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path) -> None:
         env={"PATH": "/usr/bin:/bin", "SYSTEMD_LOG_LEVEL": "warning"},
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_package_is_of_the_same_authors_and_of_no_foreign_address() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    control = (ROOT / "packaging/debian/control").read_text()
+    (maintainer,) = re.findall(r"^Maintainer: (.*) <.*\.invalid>$", control, re.MULTILINE)
+    assert [maintainer] == [author["name"] for author in project["authors"]]
 
 
 def test_the_installed_program_prints_the_unit_that_starts_it(installed: Path) -> None:
