@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from dispatchd.domain.event import Kind, Severity
 from dispatchd.units import unit
 from tests.e2e.daemon import RunningDaemon
 from tests.requirements import require_programs
@@ -58,6 +59,30 @@ def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path) -> None:
         env={"PATH": "/usr/bin:/bin", "SYSTEMD_LOG_LEVEL": "warning"},
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_journals_catalogue_explains_every_event_that_needs_a_hand(tmp_path: Path) -> None:
+    require_programs("journalctl")
+    name = "dispatchd.catalog"
+    text = unit(name, Path("/usr/bin/dispatchd"))
+    ids = re.findall(r"^-- ([0-9a-f]{32})$", text, re.MULTILINE)
+    kinds = {kind.message_id: kind for kind in Kind}
+    assert len(ids) == len(set(ids) & kinds.keys())
+    assert {one.message_id for one in Kind if one.severity is Severity.ERROR} <= set(ids)
+    directory = tmp_path / "usr/lib/systemd/catalog"
+    directory.mkdir(parents=True)
+    (directory / name).write_text(text)
+
+    def journalctl(*words: str) -> str:
+        command = ["journalctl", f"--root={tmp_path}", *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert done.stderr == ""
+        return done.stdout
+
+    journalctl("--update-catalog")
+    listed = dict(line.split(" ", 1) for line in journalctl("--list-catalog").splitlines())
+    assert listed.keys() == set(ids)
+    assert all(line.startswith("dispatchd: ") for line in listed.values())
 
 
 def test_the_package_is_of_the_same_authors_and_of_no_foreign_address() -> None:

@@ -146,6 +146,14 @@ def test_no_machine_is_refused_and_no_report_lost_over_restarts(
     assert sorted(report["title"] for report in workload["reports"]) == sorted(kept)
 
 
+def test_the_journal_says_what_to_do_about_what_needs_a_hand(
+    service: Service, machine: Machine
+) -> None:
+    assert machine.ask("PUT", REPORT).status == 417
+    log = ("journalctl", "--unit=dispatchd", "--catalog", "EVENT=unclaimed")
+    eventually(lambda: "dispatchctl reports claim" in service.container.run(*log))
+
+
 def test_who_is_in_the_group_may_operate_it_and_is_named_in_the_history(
     service: Service,
 ) -> None:
