@@ -14,13 +14,17 @@ from typing import Self
 from tests.e2e.netns import Namespace
 from tests.eventually import eventually
 
-#: What a small Debian server has, and what the package depends on: it installs without a network.
+#: What a small Debian server has, what the package depends on, and the programs of docs/hooks.md:
+#: all installs without a network.
 PACKAGES = (
     "adduser",
     "avahi-daemon",
     "bash-completion",
+    "curl",
     "dbus",
+    "ipmitool",
     "iproute2",
+    "jq",
     "libpam-systemd",
     "man-db",
     "procps",
