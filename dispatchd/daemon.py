@@ -193,15 +193,30 @@ class Daemon:
             self._stack.callback(settings.socket.unlink, missing_ok=True)
 
     def _compose(self) -> None:
-        settings, store, clock = self._settings, self._store, self._clock
-        self._endpoints = [Endpoint.of(listener) for listener in self._listeners]
-        self._tokens = TokenStore(settings.state_dir, self._environ)
+        """What calls comes after what is called."""
+        cache = Cache(self._settings.cache_dir)
+        self._compose_delivery()
+        self._compose_bytes(cache)
+        context = self._compose_queue(cache)
+        self._compose_faces(cache, context)
+
+    def _compose_delivery(self) -> None:
+        """From reports to issues."""
+        self._tokens = TokenStore(self._settings.state_dir, self._environ)
         self._github = self._client(self._tokens.current)
-        cache = Cache(settings.cache_dir)
-        limits = settings.cache
-        self._room = room = Room(
-            store, cache, clock, max_size=limits.max_size, min_free=limits.min_free
+        self._outbox = Outbox(
+            self._store,
+            self._github,
+            self._tokens,
+            self._clock,
+            spacing=lambda: self._settings.github.issue_spacing,
+            footer=lambda: self._settings.reports.footer,
         )
+
+    def _compose_bytes(self, cache: Cache) -> None:
+        """From releases to workloads and their bytes."""
+        store, clock, limits = self._store, self._clock, self._settings.cache
+        self._room = Room(store, cache, clock, max_size=limits.max_size, min_free=limits.min_free)
         self._catalog = Catalog(
             store,
             self._github,
@@ -213,21 +228,17 @@ class Daemon:
         self._fetcher = Fetcher(
             store,
             cache,
-            room,
+            self._room,
             self._github,
             clock,
             at_once=limits.downloads,
             refresh=self._catalog.refresh,
         )
-        self._storeroom = Storeroom(store, cache, room, clock, on_change=self._wake)
-        self._outbox = Outbox(
-            store,
-            self._github,
-            self._tokens,
-            clock,
-            spacing=lambda: self._settings.github.issue_spacing,
-            footer=lambda: self._settings.reports.footer,
-        )
+        self._storeroom = Storeroom(store, cache, self._room, clock, on_change=self._wake)
+
+    def _compose_queue(self, cache: Cache) -> Context:
+        """From workloads to machines and their reports."""
+        store, clock = self._store, self._clock
         context = Context(
             store=store,
             clock=clock,
@@ -242,6 +253,12 @@ class Daemon:
         self._observations = Observations(context)
         self._knocks = KnockBook(store)
         self._forgetting = Forgetting(store, clock, keep=lambda: self._settings.history.keep)
+        return context
+
+    def _compose_faces(self, cache: Cache, context: Context) -> None:
+        """What machines and people speak to."""
+        store, clock = self._store, self._clock
+        self._endpoints = [Endpoint.of(listener) for listener in self._listeners]
         idle = Idle(
             context,
             programs=lambda: self._programs,
@@ -249,7 +266,7 @@ class Daemon:
             draining=self._draining.is_set,
         )
         self._boot = BootFace(
-            path=settings.boot.path,
+            path=self._settings.boot.path,
             allow=lambda: self._allow,
             clock=clock,
             asks=Asks(context, idle=idle, observations=self._observations),
@@ -283,7 +300,7 @@ class Daemon:
                 self._outbox,
                 client=lambda token: self._client(lambda: token),
             ),
-            backups=Backups(store, clock, settings.state_dir),
+            backups=Backups(store, clock, self._settings.state_dir),
         )
 
     def _apply(self, settings: Settings) -> None:

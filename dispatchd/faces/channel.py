@@ -32,10 +32,8 @@ TLS_HANDSHAKE = 0x16
 class Transfer(ReadOnlyFileBasedBuffer):
     """A part of a file as the body of an answer. Takes the file and closes it once.
 
-    ``on_first_byte`` is called just before the first byte may go, so that no beacon overtakes it;
-    ``on_progress`` with the bytes of this body that were handed to the kernel so far; ``on_end``
-    with the last of these, once, when the body is complete or its connection is gone. They must not
-    block.
+    ``on_progress`` is called with the bytes of this body that were handed to the kernel so far; it
+    must not block.
     """
 
     def __init__(
@@ -44,17 +42,12 @@ class Transfer(ReadOnlyFileBasedBuffer):
         *,
         offset: int,
         length: int,
-        on_first_byte: Callable[[], None] | None = None,
-        on_progress: Callable[[int], None] | None = None,
-        on_end: Callable[[int], None] | None = None,
+        on_progress: Callable[[int], None] = lambda _sent: None,
     ) -> None:
         super().__init__(file)
         self.offset = offset
         self.length = self.remain = length
-        self._closed = False
-        self._on_first_byte = on_first_byte
         self._on_progress = on_progress
-        self._on_end = on_end
 
     @property
     def sent(self) -> int:
@@ -65,32 +58,16 @@ class Transfer(ReadOnlyFileBasedBuffer):
         """Waitress asks how much there is; the length was promised in the headers."""
         return self.length
 
-    def begin(self) -> None:
-        """The first byte may go from now on."""
-        if self._on_first_byte is not None:
-            self._call(self._on_first_byte)
-
     def reach(self, sent: int) -> int:
         """So many bytes are sent; returns how many of them are new."""
         new = sent - self.sent
         self.remain -= new
-        if new and self._on_progress is not None:
-            self._call(self._on_progress, sent)
+        if new:
+            try:
+                self._on_progress(sent)
+            except Exception:
+                log.exception("cannot note what was sent")
         return new
-
-    def close(self) -> None:
-        if self._closed:
-            return
-        self._closed = True
-        self.file.close()
-        if self._on_end is not None:
-            self._call(self._on_end, self.sent)
-
-    def _call(self, observer: Callable[..., None], *arguments: int) -> None:
-        try:
-            observer(*arguments)
-        except Exception:
-            log.exception("cannot note what was sent")
 
 
 class EmptyErrorTask(ErrorTask):
@@ -197,7 +174,6 @@ class Channel(HTTPChannel):
             log.error("cannot send a file to %s: %s", self.addr[0], os.strerror(how))
 
     def _lend(self, transfer: Transfer) -> None:
-        transfer.begin()
         self._order = self.server.sender.order(
             self, self.socket, transfer.file, offset=transfer.offset, length=transfer.length
         )
