@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from dispatchd import wire
-from dispatchd.domain.model import RUNNING, Arrival, Source, State
+from dispatchd.domain.model import RUNNING, Arrival, Source, State, Workload
 from dispatchd.errors import Conflict, NotFound, Refused
 from dispatchd.services.dispatcher.beacons import Content
 from dispatchd.services.dispatcher.unit import Unit
@@ -23,31 +23,20 @@ references = st.tuples(servers, st.sampled_from(["name", "mac", "address"]))
 class People(Machines):
     """Operators. What is refused changes nothing, and is refused for a reason."""
 
-    @rule(pick=which)
-    def cancel(self, pick: int) -> None:
-        """Mostly what runs."""
-        running = [one for one in self.ids if self.lab.state(one) in (*RUNNING, State.REPORTED)]
-        before = self.lab.workload(running[pick % len(running)] if running else self.pick(pick))
-        try:
-            self.lab.operator.cancel(before.id, by="alice")
-        except Conflict:
-            assert before.state in OVER
+    @rule(
+        pick=which,
+        cancel=st.sampled_from([False, False, True]),
+        on=st.one_of(st.none(), st.none(), references),
+    )
+    def cancel_or_retry(self, pick: int, cancel: bool, on: tuple[int, str] | None) -> None:
+        """Mostly what can be: what runs is stopped, what is over is run again."""
+        states = (*RUNNING, State.REPORTED) if cancel else OVER
+        fitting = [one for one in self.ids if self.lab.state(one) in states]
+        before = self.lab.workload(fitting[pick % len(fitting)] if fitting else self.pick(pick))
+        if cancel:
+            self._cancel(before)
         else:
-            assert self.lab.workload(before.id).reason == "cancelled by alice"
-
-    @rule(pick=which, on=st.one_of(st.none(), st.none(), references))
-    def retry(self, pick: int, on: tuple[int, str] | None) -> None:
-        """Mostly what is over, so that there is something to run."""
-        over = [one for one in self.ids if self.lab.state(one) in OVER]
-        before = self.lab.workload(over[pick % len(over)] if over else self.pick(pick))
-        try:
-            self.lab.operator.retry(before.id, on=on and self._word(on), by="alice")
-        except (Conflict, NotFound, Refused):
-            assert self.lab.workload(before.id) == before
-        else:
-            assert before.state in OVER
-            assert self.lab.state(before.id) is State.UNASSIGNED
-            assert self.lab.workload(before.id).run == before.run + 1
+            self._retry(before, on)
 
     @rule(paused=st.sampled_from([False, False, True]), on=st.one_of(st.none(), references))
     def pause(self, paused: bool, on: tuple[int, str] | None) -> None:
@@ -145,6 +134,24 @@ class People(Machines):
         else:
             self.accepted.add((ran[-1].id, Content(title=body.title).digest))
             self.refused.remove((body.title, body.received_at))
+
+    def _cancel(self, before: Workload) -> None:
+        try:
+            self.lab.operator.cancel(before.id, by="alice")
+        except Conflict:
+            assert before.state in OVER
+        else:
+            assert self.lab.workload(before.id).reason == "cancelled by alice"
+
+    def _retry(self, before: Workload, on: tuple[int, str] | None) -> None:
+        try:
+            self.lab.operator.retry(before.id, on=on and self._word(on), by="alice")
+        except (Conflict, NotFound, Refused):
+            assert self.lab.workload(before.id) == before
+        else:
+            assert before.state in OVER
+            assert self.lab.state(before.id) is State.UNASSIGNED
+            assert self.lab.workload(before.id).run == before.run + 1
 
     def _forget(self, on: tuple[int, str], known: Known | None) -> None:
         running = self.open_of(known)

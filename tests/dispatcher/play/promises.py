@@ -1,6 +1,7 @@
 """What must hold after whatever happened to the queue: each promise is a sentence.
 
-Time is taken by stopwatches of the test's own, and states are told again from history.
+Time is taken by stopwatches of the test's own, and states are told again from history. What cannot
+have changed without an event is looked at when there was one.
 """
 
 import json
@@ -169,6 +170,8 @@ class Promises(RuleBasedStateMachine):
 
     @invariant()
     def at_most_one_attempt_is_open_per_workload_and_machine(self) -> None:
+        if not self.events:
+            return
         with self.lab.store.reading() as tx:
             attempts = tx.attempts.open()
             workloads = tx.workloads.some(self.ids)
@@ -185,6 +188,8 @@ class Promises(RuleBasedStateMachine):
 
     @invariant()
     def every_result_that_was_taken_is_on_file_once_with_one_delivery(self) -> None:
+        if not self.events:
+            return
         recent = self.lab.clock.now() - timedelta(days=6)
         with self.lab.store.reading() as tx:
             found = tx.reports.of_workloads(self.ids)
