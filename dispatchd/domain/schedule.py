@@ -143,7 +143,8 @@ def _expected(
     if machine.held:
         open_work = any(c.workload.state not in SETTLED for c in candidates if fits(c, machine))
         return (f"held: {machine.held}" if open_work else ""), None
-    mine = [candidate for candidate in candidates if fits(candidate, machine)]
+    # What it asked for three times and never took is not offered to it again, whatever comes.
+    mine = [c for c in candidates if fits(c, machine) and c.lapses_here < LAPSES]
     waiting = [c for c in mine if c.workload.state is State.UNASSIGNED]
     if any(not candidate.whole for candidate in waiting):
         return "bytes are still arriving", None

@@ -52,6 +52,16 @@ def test_a_machine_for_which_a_workload_waits_is_not_forgotten(lab: Lab) -> None
     assert machine(lab).head().handed == "a.efi"
 
 
+def test_a_machine_does_not_wait_for_what_it_never_takes(lab: Lab) -> None:
+    lab.load("a.efi")
+    small = machine(lab)
+    for _ in range(3):
+        assert small.head().handed == "a.efi"
+        lab.later(300)
+    machine(lab, 8).download()
+    assert small.head().handed == "poweroff.efi"
+
+
 def test_nobody_waits_longer_than_four_hours_and_status_says_who(lab: Lab) -> None:
     lab.load("a.efi", arrival=Arrival.ARRIVING)
     epyc = machine(lab)

@@ -218,6 +218,18 @@ def test_pools_and_pins_are_kept(lab: Lab) -> None:
     assert machine(lab, 3, name="pin").head().handed == "p.efi"
 
 
+def test_a_workload_that_is_pinned_to_a_machine_of_another_pool_says_so(lab: Lab) -> None:
+    pin = lab.operator.change_machine(
+        "epyc", name=None, pool="7003", note=None, simulated=None, by="al"
+    )
+    lab.load("a.efi", pools=("9004",), pinned_to=pin)
+    assert machine(lab, name="epyc").head().handed == "poweroff.efi"
+    (row,) = lab.overview.status().workloads
+    assert row.why == (
+        "is for epyc, which is not of pool 9004 (dispatchctl machines set epyc pool=9004)"
+    )
+
+
 def test_only_known_machines_are_served_where_the_settings_say_so(tmp_path: Path) -> None:
     lab = Lab(tmp_path, Policy(only_known=True))
     lab.load("a.efi")

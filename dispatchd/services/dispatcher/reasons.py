@@ -94,7 +94,11 @@ class Reasons:
             return f"the queue is paused by {self._paused_by}"
         who = "any machine"
         if workload.pinned_to is not None:
-            who = self._machines[workload.pinned_to].label
+            pinned = self._machines[workload.pinned_to]
+            who = pinned.label
+            if workload.pool not in ("", pinned.pool):
+                remedy = f"dispatchctl machines set {who} pool={workload.pool}"
+                return f"is for {who}, which is not of pool {workload.pool} ({remedy})"
         elif workload.pool:
             who = f"a machine of pool {workload.pool}"
             if not any(machine.pool == workload.pool for machine in self._machines.values()):

@@ -122,8 +122,14 @@ class Moment:
         ]
 
     def _arriving(self, tx: Transaction) -> list[Workload]:
-        unassigned = [one for one in self._loaded(tx) if one.state is State.UNASSIGNED]
-        return [one for one in unassigned if self._fits(one) and not self._is_here(tx, one)]
+        return [
+            one
+            for one in self._loaded(tx)
+            if one.state is State.UNASSIGNED
+            and self._fits(one)
+            and not self._is_here(tx, one)
+            and self._lapses(tx, one) < 3
+        ]
 
     def _in_flight(self, tx: Transaction) -> list[Workload]:
         """Workloads that run elsewhere and are queued again if that goes wrong."""
@@ -133,6 +139,7 @@ class Moment:
             for one in self._loaded(tx)
             if one.state in running
             and self._fits(one)
+            and self._lapses(tx, one) < 3
             and (one.state is State.ASSIGNED or one.tries + 1 < one.max_tries)
         ]
 
