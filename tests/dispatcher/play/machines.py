@@ -56,7 +56,7 @@ class Machines(Promises):
         self.transfers: list[int] = []
         #: Attempts whose last byte is out, which may not be written down yet.
         self.whole_noted: set[int] = set()
-        #: The wall clock was moved, and dispatchd restarted after that: ages may be wrong.
+        #: The wall clock was moved, and dispatchd restarted: ages may be wrong.
         self.confused = False
 
     @rule(number=servers, way=ways)
@@ -252,7 +252,7 @@ class Machines(Promises):
         announced = self.reference.is_announced(known)
         if announced is not None or known.id is None:
             return bool(announced)
-        # Nobody can tell: the wall clock was moved before a restart. Ask the dispatcher.
+        # Nobody can tell how long ago that was. Ask the dispatcher.
         with self.lab.store.reading() as tx:
             promise = tx.machines.promise(known.id)
         return (

@@ -21,12 +21,13 @@ HEAD = 120.0
 
 @dataclass(kw_only=True, slots=True)
 class Announced:
-    """What an ask was answered. ``sure``: no restart and jump since that hide how long ago."""
+    """What an ask was answered. Of ``since``, what can hide together how long ago that was: a jump
+    of the wall clock, and a restart, after which nothing else is left to go by."""
 
     offer: Offer
     by_head: bool
     at: float
-    sure: bool = True
+    since: set[str] = field(default_factory=set)
 
 
 @dataclass(kw_only=True, slots=True, eq=False)
@@ -109,7 +110,7 @@ class Reference:
         latest = known.latest
         if latest is None or not latest.by_head:
             return False
-        return self.clock.monotonic() - latest.at <= HEAD if latest.sure else None
+        return self.clock.monotonic() - latest.at <= HEAD if len(latest.since) < 2 else None
 
     def whose(self, caller: Caller, attempts: Attempts) -> Attempt | None:
         """The attempt that a beacon means, None where it is nobody's."""
@@ -159,11 +160,11 @@ class Reference:
         known.name = name
         self.names[name] = known
 
-    def restarted(self, *, jumped: bool) -> None:
-        """The dispatcher was restarted. ``jumped``: the wall clock was moved before."""
+    def happened(self, what: str) -> None:
+        """A jump of the wall clock, or a restart."""
         for known in self.ids.values():
-            if known.latest is not None and jumped:
-                known.latest.sure = False
+            if known.latest is not None:
+                known.latest.since.add(what)
 
     def _latest(self, known: Known, attempts: Attempts) -> Attempt | None:
         """What the machine runs, as far as is known."""

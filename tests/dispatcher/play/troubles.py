@@ -15,7 +15,7 @@ class Troubles(Machines):
 
     def __init__(self) -> None:
         super().__init__()
-        self._jumped = False
+        self._happened: set[str] = set()
 
     @rule(
         seconds=st.sampled_from(
@@ -45,7 +45,7 @@ class Troubles(Machines):
         """The daemon stops, for a while; or the clock that it lives by is moved."""
         if how.startswith("clock"):
             self.lab.clock.jump(HOUR if how == "clock forward" else -HOUR)
-            self._jumped = True
+            self._note("jump")
             self.look()
         elif how == "drained" and not self.lab.draining:
             self.lab.draining = True
@@ -73,6 +73,11 @@ class Troubles(Machines):
         else:
             self.lab.fetch()
 
+    def _note(self, what: str) -> None:
+        self._happened.add(what)
+        self.confused = len(self._happened) == 2
+        self.reference.happened(what)
+
     def _restart(self, down: float, *, killed: bool) -> None:
         # That a first byte goes out is on disk before it does; a last one may be forgotten.
         self.lab.observations.write()
@@ -85,8 +90,7 @@ class Troubles(Machines):
         self.lab.draining = False
         self.lab.start()
         self.transfers.clear()
-        self.confused = self.confused or self._jumped
-        self.reference.restarted(jumped=self._jumped)
+        self._note("restart")
         for watch in self.watches.values():
             watch.since = self.lab.clock.monotonic()
         self.assert_armed(self.look())
