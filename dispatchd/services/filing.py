@@ -22,8 +22,9 @@ from dispatchd.store.store import Store, Transaction
 
 log = logging.getLogger(__name__)
 
-#: What was made appears in listings some time after its POST: looks, and time between them.
-LOOKS, BETWEEN_LOOKS = 4, timedelta(seconds=10)
+#: What was made appears in listings some time after its POST: looks, and the time between the first
+#: two, doubled at each. Lists have lagged by more than a minute; a report that waits loses nothing.
+LOOKS, BETWEEN_LOOKS = 5, timedelta(seconds=10)
 #: How far back a look goes before the first POST that may have succeeded: clocks differ.
 SKEW = timedelta(days=1)
 
@@ -200,7 +201,7 @@ class Filing:
                 tx.outbox.get(entry.report_id),
                 looks=entry.looks + 1,
                 limited=False,
-                next_at=self._clock.now() + BETWEEN_LOOKS,
+                next_at=self._clock.now() + BETWEEN_LOOKS * 2**entry.looks,
             )
         return True
 

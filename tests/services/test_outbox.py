@@ -113,7 +113,7 @@ def test_a_crash_between_the_post_and_its_answer_files_nothing_twice(bench: Benc
     for _ in range(LOOKS - 1):
         assert bench.outbox.step()
         assert bench.issues == []
-        bench.clock.advance(15)
+        bench.clock.advance(100)
         bench.restart()
     bench.deliver(patience=120)
     assert bench.issues == ["ubuntu 25.10"]
@@ -248,7 +248,7 @@ def test_a_series_of_comments_goes_on_where_it_stopped(
     bench.world.standin.faults.next("POST", f"{ISSUES}/1/comments", fault)
     bench.outbox.step()
     bench.restart()
-    bench.deliver(patience=120)
+    bench.deliver(patience=300)
     (issue,) = bench.world.repository.issues
     numbers = [re.findall(r"comment=(\d+)", one.body)[0] for one in issue.comments]
     assert numbers == ["1", "2", "3"]
@@ -435,7 +435,7 @@ def test_a_report_that_breaks_us_holds_up_no_other(bench: Bench) -> None:
 # --- looking before posting again -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("lag", [5, 15, 25])
+@pytest.mark.parametrize("lag", [5, 25, 60, 120])
 def test_an_issue_that_appears_late_in_listings_is_waited_for(bench: Bench, lag: int) -> None:
     bench.world.standin.api.lag = timedelta(seconds=lag)
     bench.world.standin.faults.next("POST", ISSUES, commit_then_reset())
@@ -477,12 +477,12 @@ def test_a_clock_that_was_right_when_it_was_set_back_keeps_no_report_waiting(ben
     bench.report()
     bench.outbox.step()
     bench.clock.jump(-3600)
-    bench.deliver(patience=120)
+    bench.deliver(patience=900)
     assert bench.issues == ["ubuntu 25.10"]
 
 
 def test_people_who_ask_again_and_again_do_not_shorten_the_looks(bench: Bench) -> None:
-    bench.world.standin.api.lag = timedelta(seconds=20)
+    bench.world.standin.api.lag = timedelta(seconds=60)
     bench.world.standin.faults.next("POST", ISSUES, commit_then_reset())
     bench.report()
     bench.outbox.step()
