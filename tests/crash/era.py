@@ -42,7 +42,7 @@ NAMED, UNNAMED = 60.0, 3.0
 #: Machines by name and by address.
 NAMES = ("one", "two", "", "")
 #: Seconds until everything that was reported is an issue.
-PEACE = 120.0
+PEACE = 300.0
 
 
 class Era:
