@@ -198,12 +198,19 @@ def _unauthenticated(asked: Asked) -> Unauthorized:
         return Unauthorized(
             f"cannot {asked.what}: GitHub does not accept the token from {asked.token_source} "
             "(401): it is mistyped, expired or revoked",
-            hint="store a new token: dispatchctl login",
+            hint=_another(asked),
         )
     return Unauthorized(
         f"cannot {asked.what}: GitHub wants a token (401) and there is none",
         hint="store one: dispatchctl login",
     )
+
+
+def _another(asked: Asked) -> str:
+    """How to give another token: a stored one counts only where none is given from outside."""
+    if asked.token_source in ("", "login"):
+        return "store another token: dispatchctl login"
+    return f"change the {asked.token_source} and restart dispatchd"
 
 
 def _forbidden(asked: Asked, headers: Mapping[str, str], said: str) -> Forbidden:
@@ -219,13 +226,13 @@ def _forbidden(asked: Asked, headers: Mapping[str, str], said: str) -> Forbidden
         )
     wanted = printable(headers.get("x-accepted-github-permissions", ""))
     if wanted:
-        hint = f"give the token the permission {wanted}, or store another: dispatchctl login"
+        hint = f"give the token the permission {wanted}, or {_another(asked)}"
     elif "archived" in said:
         hint = "un-archive the repository, or load with --report-to another one"
     else:
         hint = (
             "a fine-grained token needs Contents: read and Issues: write, a classic one repo; "
-            "store another: dispatchctl login"
+            f"{_another(asked)}"
         )
     return Forbidden(f"cannot {asked.what}: not permitted (403){_quote(said)}", hint=hint)
 

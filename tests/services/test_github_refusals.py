@@ -163,8 +163,9 @@ def test_single_sign_on_names_the_address_to_go_to(lab: Lab) -> None:
 
 def test_a_token_that_expired_is_unauthorized(lab: Lab) -> None:
     lab.standin.faults.next("POST", "*/issues", faults.bad_token())
-    with pytest.raises(Unauthorized, match=r"token from login \(401\)"):
+    with pytest.raises(Unauthorized, match=r"token from login \(401\)") as caught:
         lab.github.create_issue(*REPO, DRAFT)
+    assert caught.value.hint == "store another token: dispatchctl login"
 
 
 def test_filing_without_a_token_asks_for_one(lab: Lab) -> None:
