@@ -6,7 +6,7 @@ minutes: it is asked for anew every time, and nobody gets to see it.
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -55,11 +55,12 @@ def _open(transport: Transport, asked: Asked, asset: RemoteAsset, offset: int) -
     if offset:
         headers["Range"] = f"bytes={offset}-"
     if not asked.token_source:
-        stream = transport.bare(asked, asset.download_url, headers=headers)
-        stream = _to_store(transport, asked, stream, asset.download_url, headers)
-        if stream.status < 500:
-            return stream
-        stream.close()
+        with suppress(Unavailable):
+            stream = transport.bare(asked, asset.download_url, headers=headers)
+            stream = _to_store(transport, asked, stream, asset.download_url, headers)
+            if stream.status < 500:
+                return stream
+            stream.close()
     stream = transport.api(
         asked,
         "GET",

@@ -53,10 +53,11 @@ def test_without_a_token_the_public_address_is_used_and_no_api(lab: Lab) -> None
     assert len(lab.standin.received("GET", port="store")) == 2
 
 
-def test_a_public_address_in_trouble_gives_way_to_the_api(lab: Lab) -> None:
+@pytest.mark.parametrize("trouble", [faults.html(504), faults.reset()], ids=["504", "reset"])
+def test_a_public_address_in_trouble_gives_way_to_the_api(lab: Lab, trouble: Fault) -> None:
     asset = listed(lab)
     lab.token = None
-    lab.standin.faults.next("GET", "*/download/*", faults.html(504))
+    lab.standin.faults.next("GET", "*/download/*", trouble)
     assert bytes_of(lab.github, asset) == DATA
     assert len(lab.standin.received("GET", f"/assets/{asset.id}")) == 1
 
