@@ -21,7 +21,9 @@ def scrub(text: str, token: str | None) -> str:
     ``token`` is the one in use: it goes whatever it looks like. Newlines and tabs stay.
     """
     # Characters first: a token must not hide behind one that is taken out afterwards.
-    clean = _CONTROLS.sub("", _ESCAPES.sub("", text))
-    if token:
-        clean = clean.replace(token, REMOVED)
-    return _TOKENS.sub(REMOVED, clean)
+    return redact(_CONTROLS.sub("", _ESCAPES.sub("", text)), token)
+
+
+def redact(text: str, token: str | None) -> str:
+    """Return the text without anything like a token, and otherwise as it is."""
+    return _TOKENS.sub(REMOVED, text.replace(token, REMOVED) if token else text)

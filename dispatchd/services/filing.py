@@ -67,8 +67,10 @@ class Filing:
 
         Raises what the tracker raises; a Refused is then about what was posted, and nothing else.
         """
-        if self._token() is None:
+        token = self._token()
+        if token is None:
             raise Unauthorized("there is no token", hint="dispatchctl login")
+        parcel = parcel.without(token.value)
         return self._go_on(parcel) if parcel.entry.issue else self._file(parcel)
 
     # --- the issue --------------------------------------------------------------------------------

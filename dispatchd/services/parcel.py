@@ -1,9 +1,11 @@
 """A report on its way to GitHub, with all that its issue says of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 from dispatchd.domain.event import Subjects
 from dispatchd.domain.issue import Provenance
+from dispatchd.domain.issue_text import redact
 from dispatchd.domain.model import Attempt, Machine, OutboxEntry, Report, Workload
 from dispatchd.store.store import Transaction
 
@@ -34,6 +36,19 @@ class Parcel:
         """Owner and name."""
         owner, _, name = self.entry.report_to.partition("/")
         return owner, name
+
+    def without(self, token: str) -> Self:
+        """Return it with no token in what goes out as it came: labels, assignees, milestone."""
+        report = self.report
+        return replace(
+            self,
+            report=replace(
+                report,
+                labels=tuple(redact(one, token) for one in report.labels),
+                assignees=tuple(redact(one, token) for one in report.assignees),
+                milestone=redact(report.milestone, token),
+            ),
+        )
 
 
 def pack(tx: Transaction, entry: OutboxEntry) -> Parcel:

@@ -432,6 +432,27 @@ def test_a_report_that_breaks_us_holds_up_no_other(bench: Bench) -> None:
     assert bench.issues == ["two"]
 
 
+def test_no_token_reaches_an_issue_whatever_part_of_the_report_it_stands_in(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    foreign = "github_pat_" + "Z9" * 30
+    bench.world.repository.assignable.add("alice")
+    bench.report(
+        f"title {SECRET}",
+        body=f"body {foreign}",
+        labels=("proc-9", SECRET, f"x {foreign}"),
+        assignees=("alice", SECRET),
+        milestone=f"c3 {SECRET}",
+    )
+    bench.deliver(patience=60)
+    (issue,) = bench.world.repository.issues
+    assert "proc-9" in issue.labels
+    told = f"{issue} {bench.entry} {caplog.text}"
+    for token in (SECRET, foreign):
+        assert token not in told
+        assert not any(token in str(one.body) for one in bench.world.standin.requests)
+
+
 # --- looking before posting again -----------------------------------------------------------------
 
 
