@@ -10,7 +10,7 @@ import pytest
 
 from dispatchd.domain.event import Kind, Severity
 from dispatchd.units import unit
-from tests.e2e.daemon import RunningDaemon
+from tests.e2e.daemon import QUIET, RunningDaemon
 from tests.requirements import require_programs
 
 ROOT = Path(__file__).parents[1]
@@ -35,8 +35,7 @@ def test_the_installed_programs_run_the_loop(installed: Path, tmp_path: Path) ->
     images.mkdir()
     for name in ("a", "b"):
         (images / f"{name}.efi").write_bytes(name.encode() * 1000)
-    settings = "[discovery]\nenabled = false\n"
-    with RunningDaemon(tmp_path / "d", settings=settings, programs=installed) as daemon:
+    with RunningDaemon(tmp_path / "d", settings=QUIET, programs=installed) as daemon:
         daemon.ctl("load", "--dir", str(images))
         said = daemon.ctl("simulate", "--machines", "2")
         assert "is switched off" in said
