@@ -16,6 +16,7 @@ from dispatchd.domain.model import Delivery
 from dispatchd.errors import DispatchError
 from dispatchd.faces.boot import BootFace
 from dispatchd.faces.control import ControlFace
+from dispatchd.faces.crowd import within_descriptors
 from dispatchd.faces.fallbacks import Fallbacks
 from dispatchd.faces.inherited import inherit
 from dispatchd.faces.loop import Loop
@@ -63,7 +64,7 @@ log = logging.getLogger(__name__)
 
 VERSION = version("dispatchd")
 #: Worker threads and connections of each face. A claim takes milliseconds; bytes need no worker.
-BOOT_THREADS, BOOT_CONNECTIONS = 8, 1000
+BOOT_THREADS, BOOT_CONNECTIONS = 8, 4000
 CONTROL_THREADS, CONTROL_CONNECTIONS = 4, 100
 #: Seconds that requests in flight may take when dispatchd stops.
 GRACE = 5.0
@@ -122,7 +123,7 @@ class Daemon:
             self._listeners,
             name="boot",
             threads=BOOT_THREADS,
-            connections=BOOT_CONNECTIONS,
+            connections=within_descriptors(BOOT_CONNECTIONS),
             on_misfit=self._boot.misfit,
             on_answer=self._threads.pulse("boot workers").beat,
         )

@@ -137,6 +137,16 @@ class Channel(HTTPChannel):
         answering = self.total_outbufs_len and not self.is_sending_file()
         return bool(self.requests or self.request is not None or answering or not self._heard)
 
+    def is_asked(self) -> bool:
+        """Whether the next request only asks; one that tells something has to wait for the disk."""
+        # What waitress cannot read has no command.
+        command = getattr(self.requests[0], "command", "") if self.requests else ""
+        return command not in ("POST", "PUT", "DELETE")
+
+    def is_idle(self) -> bool:
+        """Whether nothing is being answered. A request that never gets whole answers nothing."""
+        return not (self.requests or self.total_outbufs_len)
+
     def writable(self) -> bool:
         """Whether the loop shall watch for room in the socket."""
         return self.will_close or (self._order is None and bool(super().writable()))

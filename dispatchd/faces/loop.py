@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 from waitress import wasyncore
 from waitress.adjustments import Adjustments
 from waitress.server import BaseWSGIServer
-from waitress.task import ThreadedTaskDispatcher
 
 from dispatchd.faces.channel import Channel
+from dispatchd.faces.face import Face
 from dispatchd.faces.sender import Sender
 from dispatchd.wire import counted
 
@@ -39,59 +39,6 @@ LARGEST_REQUEST = 512 * 1024 * 1024
 _OUT_OF_DESCRIPTORS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
-class Question:
-    """A task that shows that workers work. One waits in their queue at a time."""
-
-    def __init__(self, on_answer: Callable[[], None]) -> None:
-        self._on_answer = on_answer
-        self.is_open = False
-
-    def service(self) -> None:
-        self.is_open = False
-        self._on_answer()
-
-    def cancel(self) -> None:
-        """The workers are no more."""
-
-
-class Face:
-    """The workers and the bound that the listeners of one face share."""
-
-    def __init__(
-        self,
-        *,
-        name: str,
-        threads: int,
-        connections: int,
-        on_misfit: Callable[[str, str], None],
-        on_answer: Callable[[], None],
-        sender: Sender,
-    ) -> None:
-        self.name = name
-        self.sender = sender
-        self.connections = connections
-        self.on_misfit = on_misfit
-        self._question = Question(on_answer)
-        self.servers: list[Server] = []
-        self.workers = ThreadedTaskDispatcher()
-        self.workers.set_thread_count(threads)
-
-    def channels(self) -> list[Channel]:
-        """Every open connection."""
-        return [
-            channel for server in self.servers for channel in list(server.active_channels.values())
-        ]
-
-    def ask(self) -> None:
-        """Have a worker show that it works, when its turn comes."""
-        if not self._question.is_open:
-            self._question.is_open = True
-            self.workers.add_task(self._question)
-
-    def is_full(self) -> bool:
-        return sum(len(server.active_channels) for server in self.servers) >= self.connections
-
-
 class Server(BaseWSGIServer):
     """One listening socket of a face."""
 
@@ -104,18 +51,20 @@ class Server(BaseWSGIServer):
         self._face = face
         self.sender = face.sender
         self._paused_until = 0.0
-        self._was_full = False
         super().__init__(
             application,
             map=map_,
             _start=False,
             _sock=listener,
-            dispatcher=face.workers,
+            dispatcher=face.askers,
             adj=_adjustments(),
             sockinfo=(listener.family, socket.SOCK_STREAM, None, None),
             bind_socket=False,
         )
         self.accepting = True
+
+    def add_task(self, task: Channel) -> None:
+        self._face.work(task)
 
     def on_misfit(self, kind: str, address: str) -> None:
         """Somebody spoke something else than HTTP."""
@@ -131,15 +80,8 @@ class Server(BaseWSGIServer):
         if now >= self.next_channel_cleanup:
             self.next_channel_cleanup = now + self.adj.cleanup_interval
             self.maintenance(now)
-        full = self._face.is_full()
-        if full and not self._was_full:
-            log.warning(
-                "%d connections on the %s face: no more for now",
-                self._face.connections,
-                self._face.name,
-            )
-        self._was_full = full
-        return bool(self.accepting) and not full and time.monotonic() >= self._paused_until
+        may_accept = bool(self.accepting) and time.monotonic() >= self._paused_until
+        return may_accept and not self._face.is_full()
 
     def handle_accept(self) -> None:
         """Accept what waits, within bounds."""
@@ -247,7 +189,7 @@ class Loop:
                 server.accepting = False
         self._turn_until(lambda: not self._is_busy(), grace)
         for face in self._faces:
-            face.workers.shutdown()
+            face.shut_down()
             for channel in face.channels():
                 channel.handle_close()
         self._sender.stop()

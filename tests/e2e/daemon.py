@@ -121,6 +121,11 @@ class RunningDaemon:
         assert self._process is not None
         self._process.send_signal(number)
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def children(self) -> list[int]:
         """The processes that it started."""
         assert self._process is not None

@@ -2,9 +2,10 @@
 
 import json
 import os
+import resource
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -114,22 +115,54 @@ def test_both_address_families_are_served(tmp_path: Path, images: dict[str, byte
 def test_without_descriptors_it_lives_on_and_serves_when_there_are_some_again(
     tmp_path: Path, images: dict[str, bytes]
 ) -> None:
-    require_programs("prlimit")
-    limit = 64
-    daemon = RunningDaemon(
-        tmp_path / "dispatchd", settings=QUIET, prefix=("prlimit", f"--nofile={limit}:{limit}")
-    )
-    with daemon:
-        load(daemon, tmp_path)
+    with _with_descriptors(512, tmp_path) as daemon:
         port = daemon.port
-        with ExitStack() as stack:
-            for _ in range(limit):
-                stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30))
+        # Something else took them: our own bound leaves some.
+        _limit(daemon, 10)
+        with _crowd(port):
             eventually(lambda: _complaints(daemon) > 0)
+        _limit(daemon, 512)
         assert ask(daemon, "GET")[1] == images["a.efi"]
         assert daemon.ended(0) is None
         # One a second, not one at each turn of a loop that spins.
         assert _complaints(daemon) < 60
+
+
+def test_a_crowd_of_silent_connections_takes_no_descriptor_that_a_machine_needs(
+    tmp_path: Path, images: dict[str, bytes]
+) -> None:
+    with _with_descriptors(512, tmp_path) as daemon:
+        with _crowd(daemon.port):
+            assert ask(daemon, "GET")[1] == images["a.efi"]
+        assert not _complaints(daemon)
+        assert daemon.ended(0) is None
+
+
+@contextmanager
+def _with_descriptors(limit: int, directory: Path) -> Iterator[RunningDaemon]:
+    require_programs("prlimit")
+    daemon = RunningDaemon(
+        directory / "dispatchd", settings=QUIET, prefix=("prlimit", f"--nofile={limit}:{limit}")
+    )
+    with daemon:
+        load(daemon, directory)
+        yield daemon
+
+
+def _limit(daemon: RunningDaemon, descriptors: int) -> None:
+    resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (descriptors, 512))
+
+
+@contextmanager
+def _crowd(port: int) -> Iterator[None]:
+    """Somebody who connects all the time and says nothing."""
+    with ExitStack() as stack:
+        for _ in range(400):
+            stranger = socket.create_connection(
+                ("127.0.0.1", port), timeout=30, source_address=("127.0.0.9", 0)
+            )
+            stack.enter_context(stranger)
+        yield
 
 
 def _complaints(daemon: RunningDaemon) -> int:

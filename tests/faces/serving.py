@@ -34,7 +34,9 @@ def read_answer(sock: socket.socket) -> tuple[bytes, bytes]:
     """One answer: its head and its body of Content-Length."""
     data = b""
     while b"\r\n\r\n" not in data:
-        data += sock.recv(65536)
+        chunk = sock.recv(65536)
+        assert chunk, "the connection ended within a head"
+        data += chunk
     head, _, body = data.partition(b"\r\n\r\n")
     length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
     while len(body) < length:
