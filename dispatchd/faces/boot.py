@@ -57,7 +57,7 @@ ONLOOKER = re.compile(
 class Bytes(Protocol):
     """The cache, as far as serving goes."""
 
-    def open(self, sha256: str) -> BinaryIO: ...
+    def open(self, sha256: str, *, size: int) -> BinaryIO: ...
 
 
 class Neighbours(Protocol):
@@ -167,7 +167,10 @@ class BootFace:
         if offer.status != 200:
             return _empty(offer.status)
         try:
-            file: BinaryIO = BytesIO(offer.body) if offer.body else self.cache.open(offer.sha256)
+            if offer.body:
+                file: BinaryIO = BytesIO(offer.body)
+            else:
+                file = self.cache.open(offer.sha256, size=offer.size)
         except OSError as error:
             log.error(
                 "cannot read %s from the cache, %s waits: %s", offer.handed, caller.address, error

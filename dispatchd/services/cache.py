@@ -58,19 +58,27 @@ class Cache:
                 pass
             self.remove_leaving()
         except OSError as error:
-            raise StoreError(
-                f"cannot use the cache {directory}: {error.strerror}",
-                hint="the user that runs dispatchd must be able to write there",
-            ) from error
+            raise _unusable(error, directory) from error
 
     def path(self, sha256: str) -> Path | None:
         """Where the bytes are, if they are here whole."""
         path = self.directory / sha256
         return path if sha256 and path.is_file() else None
 
-    def open(self, sha256: str) -> BinaryIO:
-        """The bytes, or OSError. While the file is open, in whatever process, it stays here."""
-        file = (self.directory / sha256).open("rb")
+    def open(self, sha256: str, *, size: int | None = None) -> BinaryIO:
+        """The bytes, or OSError. While the file is open, in whatever process, it stays here.
+
+        One that has not ``size`` bytes any more is damaged: it goes, to be fetched again.
+        """
+        path = self.directory / sha256
+        file = path.open("rb")
+        here = os.fstat(file.fileno()).st_size
+        if size not in (None, here):
+            file.close()
+            path.unlink(missing_ok=True)
+            raise OSError(
+                errno.EIO, f"{here} of its {size} bytes are left, it is removed", str(path)
+            )
         with suppress(OSError):
             # Refused where the file is just leaving: what is open can be read to its end anyway.
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -113,7 +121,10 @@ class Cache:
     def keep_partials(self, keys: Set[str]) -> None:
         """Remove what is partial and not of these."""
         for key in self.partials().keys() - keys:
-            self._partial(key).unlink(missing_ok=True)
+            try:
+                self._partial(key).unlink(missing_ok=True)
+            except OSError as error:
+                raise _unusable(error, self.directory) from error
 
     def set_aside(self, sha256: str) -> None:
         """From now on the bytes are not here; ``remove_leaving`` then gives their room back."""
@@ -167,10 +178,15 @@ class Cache:
         return self.directory / f"{_PARTIAL}{key}"
 
     def _files(self) -> Iterator[tuple[str, os.stat_result]]:
-        with os.scandir(self.directory) as files:
-            for file in files:
-                with suppress(FileNotFoundError):
-                    yield file.name, file.stat(follow_symlinks=False)
+        try:
+            # Somebody who clears the cache may remove the directory, too.
+            self.directory.mkdir(parents=True, exist_ok=True)
+            with os.scandir(self.directory) as files:
+                for file in files:
+                    with suppress(FileNotFoundError):
+                        yield file.name, file.stat(follow_symlinks=False)
+        except OSError as error:
+            raise _unusable(error, self.directory) from error
 
 
 class _Filling:
@@ -230,6 +246,13 @@ class _Filling:
     def _count(self, chunk: bytes) -> None:
         self._hash.update(chunk)
         self.arrived += len(chunk)
+
+
+def _unusable(error: OSError, directory: Path) -> StoreError:
+    return StoreError(
+        f"cannot use the cache {directory}: {error.strerror}",
+        hint="the user that runs dispatchd must be able to write there",
+    )
 
 
 def _not_kept(error: OSError, directory: Path) -> StoreError:

@@ -95,6 +95,37 @@ def test_another_size_than_announced_gets_nothing_in(tmp_path: Path, data: bytes
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize("left", [b"", b"abcd", b"abcdefgh and more"])
+def test_a_file_that_has_another_size_by_now_is_not_here(tmp_path: Path, left: bytes) -> None:
+    data = b"abcdefgh"
+    cache = Cache(tmp_path)
+    digest = cache.fill("key", source(data), size=len(data), sha256=digest_of(data))
+    path = tmp_path / digest
+    path.unlink()
+    path.write_bytes(left)
+    with pytest.raises(OSError, match=f"{len(left)} of its {len(data)} bytes"):
+        cache.open(digest, size=len(data))
+    assert cache.path(digest) is None
+
+
+def test_a_cache_that_was_removed_is_made_again(tmp_path: Path) -> None:
+    data = b"abcdefgh"
+    cache = Cache(tmp_path / "cache")
+    (tmp_path / "cache").rmdir()
+    assert not cache.partials()
+    digest = cache.fill("key", source(data), size=len(data), sha256=digest_of(data))
+    with cache.open(digest, size=len(data)) as file:
+        assert file.read() == data
+
+
+def test_a_cache_that_is_no_directory_any_more_ends_no_thread(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "cache")
+    (tmp_path / "cache").rmdir()
+    (tmp_path / "cache").write_bytes(b"")
+    with pytest.raises(StoreError, match="cannot use the cache"):
+        cache.keep_partials(set())
+
+
 def test_what_was_being_removed_when_dispatchd_was_killed_is_removed(tmp_path: Path) -> None:
     cache = Cache(tmp_path)
     digest = cache.fill("key", source(b"whole"), size=5, sha256="")
