@@ -73,6 +73,20 @@ def test_an_address_that_has_changed_hands_credits_nobody(lab: Lab) -> None:
     assert machine(lab, 2, mac="aa:00:00:00:00:01").report() == "a.efi"
 
 
+def test_a_name_that_never_booted_is_not_credited_with_what_runs_at_its_address(lab: Lab) -> None:
+    lab.load("a.efi")
+    machine(lab, name="epyc").download()
+    stranger = machine(lab, name="stranger")
+    assert stranger.boot() == stranger.report() == ""
+    assert machine(lab).report() == "a.efi"
+
+
+def test_what_booted_without_a_name_is_credited_whatever_its_beacon_is_called(lab: Lab) -> None:
+    lab.load("a.efi")
+    machine(lab).download()
+    assert machine(lab, name="epyc").report() == "a.efi"
+
+
 def test_bytes_by_another_port_count_once_those_by_the_first_are_a_day_old(lab: Lab) -> None:
     lab.load("a.efi", "b.efi")
     first = machine(lab, 1, name="epyc", mac="aa:00:00:00:00:01")

@@ -83,9 +83,13 @@ def _is_shared(unit: Unit, caller: Caller) -> bool:
 
 def _at_address(unit: Unit, caller: Caller) -> Machine | None:
     """The machine last seen at the address. One that is known to have another MAC than the caller
-    has lost it: DHCP gave the address to somebody else since."""
+    has lost it: DHCP gave the address to somebody else since. One of another name is another one,
+    behind the same router.
+    """
     machine = unit.tx.machines.by_address(caller.address)
-    return None if machine and caller.mac and machine.mac else machine
+    if machine is None or (caller.mac and machine.mac):
+        return None
+    return None if caller.name and machine.name not in ("", caller.name) else machine
 
 
 def meant_attempt(unit: Unit, caller: Caller, late: float) -> Attempt | None:
