@@ -71,8 +71,8 @@ def test_a_machine_that_is_back_at_once_keeps_its_next_workload(lab: Lab) -> Non
     epyc.report()
     lab.settle_outbox()
     assert epyc.head().handed == "a.efi"
-    lab.later(30)
     assert lab.state(runs_first) is State.FINISHED
+    lab.later(30)
     assert lab.state(runs_next) is State.ASSIGNED
     epyc.get()
     assert epyc.boot() == "a.efi"

@@ -3,11 +3,10 @@
 import logging
 import threading
 
-from dispatchd.domain.event import Kind
-from dispatchd.domain.lifecycle import Event, advance, time_limit
+from dispatchd.domain.lifecycle import time_limit
 from dispatchd.domain.model import Attempt, Outcome, State, Workload
 from dispatchd.errors import DispatchError, Stale
-from dispatchd.services.dispatcher.endings import end
+from dispatchd.services.dispatcher.endings import end, settle
 from dispatchd.services.dispatcher.unit import Context, Unit
 
 log = logging.getLogger(__name__)
@@ -73,25 +72,23 @@ class Overseer:
             log.debug("attempt %s moved on by itself", attempt.id)
 
     def _settle(self, workload: Workload) -> None:
-        """Finish a reported workload whose reports are all settled."""
+        """Finish a reported workload whose reports are all settled, once no more are to come."""
         try:
             with self._context.unit() as unit:
                 workload = unit.tx.workloads.get(workload.id)
-                if workload.state is State.REPORTED and self._is_done(unit, workload):
-                    state = advance(workload.state, Event.SETTLE)
-                    workload = unit.tx.workloads.swap(workload, state=state, changed_at=unit.now)
-                    text = f"{workload.label}: finished, all its reports are settled"
-                    unit.tell(Kind.FINISHED, text, workload=workload)
+                attempt = unit.tx.attempts.open_of_workload(workload.id)
+                if attempt is None:
+                    settle(unit, workload)
+                elif self._is_over(unit, workload, attempt):
+                    end(self._context, unit, attempt, Outcome.REPORTED)
         except Stale:
             log.debug("workload %s moved on by itself", workload.id)
 
-    def _is_done(self, unit: Unit, workload: Workload) -> bool:
-        if unit.tx.reports.unsettled(workload.id):
-            return False
-        attempt = unit.tx.attempts.open_of_workload(workload.id)
-        if attempt is None:
-            return True
-        if self._context.phases.waited(attempt) < self._context.policy.deadlines.settle:
-            return False
-        end(self._context, unit, attempt, Outcome.REPORTED)
-        return True
+    def _is_over(self, unit: Unit, workload: Workload, attempt: Attempt) -> bool:
+        """Whether the attempt's reports are all settled, and another one did not come in time."""
+        waited = self._context.phases.waited(attempt)
+        return (
+            workload.state is State.REPORTED
+            and not unit.tx.reports.unsettled(workload.id)
+            and waited >= self._context.policy.deadlines.settle
+        )

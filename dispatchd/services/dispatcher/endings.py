@@ -35,6 +35,8 @@ def end(
             by=by,
         )
         workload = changed
+    if outcome is Outcome.REPORTED:
+        settle(unit, workload)
     if outcome.is_try and not machine.held:
         _hold_if_bad(unit, machine)
     workload = tx.workloads.get(workload.id)
@@ -50,6 +52,16 @@ def _why_it_left(tx: Transaction, workload: Workload) -> str:
         return "unloaded while it ran"
     asset = tx.assets.get(workload.asset_id)
     return f"{WITHDRAWN}{asset.reason}" if asset.arrival is Arrival.GONE else ""
+
+
+def settle(unit: Unit, workload: Workload) -> None:
+    """Finish a workload that was reported and that no machine holds, if nothing is to deliver."""
+    if workload.state is not State.REPORTED or unit.tx.reports.unsettled(workload.id):
+        return
+    state = advance(workload.state, Event.SETTLE)
+    workload = unit.tx.workloads.swap(workload, state=state, changed_at=unit.now)
+    text = f"{workload.label}: finished, all its reports are settled"
+    unit.tell(Kind.FINISHED, text, workload=workload)
 
 
 def _follow(unit: Unit, workload: Workload, event: Event, outcome: Outcome, left: str) -> Workload:
