@@ -83,6 +83,7 @@ class Sending:
             self._transfers[sock] = _Transfer(
                 number=number, file=file, position=offset, length=length
             )
+            _cork(sock, True)
             self._epoll.register(sock, select.EPOLLOUT)
 
     def _send_burst(self, sock: int) -> None:
@@ -116,6 +117,7 @@ class Sending:
         transfer = self._transfers.pop(sock)
         # The daemon has the same socket open: closing ours does not take it off the list.
         self._epoll.unregister(sock)
+        _cork(sock, False)
         os.close(sock)
         os.close(transfer.file)
         self._untold.append(NEWS.pack(transfer.number, transfer.sent, how))
@@ -127,6 +129,21 @@ class Sending:
         except BlockingIOError:
             return False
         return True
+
+
+def _cork(descriptor: int, is_corked: bool) -> None:
+    """Have only full segments sent, as tcp(7) says of TCP_CORK, or send what is left.
+
+    No burst is a multiple of a segment: each would end with a small one, which costs as much as a
+    full one.
+    """
+    sock = socket.socket(fileno=descriptor)
+    try:
+        # A Unix socket has no segments, and one whose peer is gone sends none.
+        with suppress(OSError):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, is_corked)
+    finally:
+        sock.detach()
 
 
 def main() -> None:
