@@ -87,10 +87,14 @@ def find_on_github(
     uploaded = [asset for asset in release.assets if asset.state == "uploaded"]
     chosen, note = select(uploaded, filters=request.filters, all_efi=request.all_efi, rested=rested)
     notes += [note] if note else []
+    empty = ", ".join(asset.name for asset in chosen if not asset.size)
+    chosen = [asset for asset in chosen if asset.size]
     open_assets = [asset.name for asset in release.assets if asset.state != "uploaded"]
     warnings = [f"still being uploaded: {name}, queued when it is whole" for name in open_assets]
     if preflight and not chosen and not open_assets and rested:
         raise Refused(f"cannot load {name}: {_nothing(release, request)}", hint=_remedy(release))
+    if empty:
+        warnings.append(f"empty, so not queued: {empty}")
     unverified = ", ".join(asset.name for asset in chosen if asset.sha256 is None)
     if unverified:
         warnings.append(f"no sha256 on GitHub, only the size can be checked: {unverified}")

@@ -41,6 +41,15 @@ def test_more_assets_than_a_page_are_all_queued(bench: Bench) -> None:
     assert len(bench.load().workloads) == 45
 
 
+def test_an_empty_asset_is_never_offered_to_a_machine(bench: Bench) -> None:
+    release = bench.world.repository.release("devel")
+    release.asset("host-a.efi", b"a" * 1000)
+    release.asset("host-b.efi", b"")
+    answer = bench.load()
+    assert [one.name for one in answer.workloads] == ["host-a.efi"]
+    assert "empty, so not queued: host-b.efi" in answer.warnings
+
+
 def test_a_plan_writes_nothing(bench: Bench) -> None:
     bench.world.repository.release("devel").asset("host-a.efi", b"a")
     assert [one.change for one in bench.load(plan=True).workloads] == ["queued"]
