@@ -256,6 +256,9 @@ class Fetcher:
             self._give_up(flight, str(error))
             return
         pause = min(FIRST_PAUSE * 2 ** (tries - 1), LONGEST_PAUSE)
+        if wrong and before.wrong and flight.path is None:
+            # A proxy's page with status 200 passes: what a try more would withdraw gets time first.
+            pause = LONGEST_PAUSE
         if isinstance(error, Unavailable) and error.retry_at is not None:
             pause = max(pause, (error.retry_at - self._clock.now()).total_seconds())
         pause *= random.uniform(1.0, 1.25)  # noqa: S311 - spreads load, guards nothing

@@ -101,10 +101,23 @@ def test_bytes_that_are_wrong_three_times_are_waited_for_no_longer(bench: Bench)
     bench.world.standin.faults.next("GET", "/store/*", faults.wrong_bytes(), times=3)
     for _ in range(3):
         bench.fetch_later()
+    assert bench.states() == [State.UNASSIGNED]
+    bench.clock.advance(400)
+    bench.fetch()
     assert bench.arrivals() == [Arrival.GONE]
     assert bench.states() == [State.FAILED]
     assert "announced was" in bench.workloads()[0].reason
     assert bench.cache.entries() == []
+
+
+def test_a_page_in_place_of_the_bytes_withdraws_nothing_within_five_minutes(bench: Bench) -> None:
+    bench.world.standin.faults.next("GET", "/store/*", faults.html(200), times=2)
+    for _ in range(5):
+        bench.fetch_later()
+    assert bench.states() == [State.UNASSIGNED]
+    bench.clock.advance(400)
+    bench.fetch()
+    assert bench.bytes_of("host.efi") == DATA
 
 
 def test_a_token_that_expired_is_waited_for(bench: Bench) -> None:
