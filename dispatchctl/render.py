@@ -24,6 +24,14 @@ def table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> str:
     return "\n".join(said)
 
 
+def harmless(text: str) -> str:
+    """Foreign text without what a terminal takes as commands."""
+    return "".join(
+        "\ufffd" if unicodedata.category(char) == "Cc" and char not in "\n\t" else char
+        for char in text.replace("\r\n", "\n")
+    )
+
+
 def width(text: str) -> int:
     """Columns that a terminal needs for the text."""
     if text.isascii():

@@ -80,7 +80,7 @@ def show(session: Session, report: str) -> None:
     if "answer" in msgspec.json.decode(data):
         body = msgspec.json.decode(data, type=wire.Unclaimed)
         click.echo(f"unclaimed {body.id}\nfrom {body.address} {body.mac or ''}\n{body.reason}")
-        click.echo(f"\n{body.body}")
+        click.echo(f"\n{render.harmless(body.body)}")
         return
     answer = msgspec.json.decode(data, type=wire.Report)
     click.echo(f"{answer.title}\n{answer.workload} on {answer.machine}, report {answer.id}")
@@ -92,7 +92,7 @@ def show(session: Session, report: str) -> None:
         click.echo(f"milestone: {answer.milestone}")
     if answer.warning:
         click.echo(f"! {answer.warning}")
-    click.echo(f"\n{answer.body}")
+    click.echo(f"\n{render.harmless(answer.body)}")
 
 
 @reports.command()

@@ -27,3 +27,8 @@ def scrub(text: str, token: str | None) -> str:
 def redact(text: str, token: str | None) -> str:
     """Return the text without anything like a token, and otherwise as it is."""
     return _TOKENS.sub(REMOVED, text.replace(token, REMOVED) if token else text)
+
+
+def on_one_line(text: str) -> str:
+    """The text as a line of a table or a log can hold it."""
+    return " ".join(scrub(text, None).split())

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sqlite3
+import unicodedata
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -137,6 +138,26 @@ def test_the_beacon_is_understood_as_it_speaks(
     assert ask(daemon, "PUT", body=sent)[0].status == 200
     (report,) = daemon.status()["workloads"][0]["reports"]
     assert (report["title"], report["state"]) == ("ubuntu 25.10", "kept")
+
+
+@pytest.mark.parametrize("is_claimed", [True, False])
+def test_no_machine_writes_lines_or_commands_on_the_operators_terminal(
+    tmp_path: Path, daemon: RunningDaemon, image: bytes, is_claimed: bool
+) -> None:
+    load(daemon, tmp_path)
+    if is_claimed:
+        ask(daemon, "GET")
+    title = "one\n\x1b[31mtwo\x1b]0;name\x07\r\x9b2J three"
+    sent = json.dumps({"title": title, "body": f"line\n{title}"}).encode()
+    assert ask(daemon, "PUT", body=sent)[0].status == (200 if is_claimed else 417)
+    answer = json.loads(daemon.ctl("reports", "--json"))
+    (report,) = answer["reports"] or answer["unclaimed"]
+    assert report["title"] == "one two2J three"
+    said = [["status"], ["show", "a.efi"], ["reports"], ["events"]]
+    for command in [*said, ["reports", "show", report["id"]]]:
+        shown = daemon.ctl(*command).replace("\n", "")
+        assert not [char for char in shown if unicodedata.category(char) == "Cc"], command
+    assert any("one two2J three" in line for line in daemon.log)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from dispatchd.domain.issue_text import on_one_line
 from dispatchd.errors import BadRequest
 from dispatchd.services.dispatcher.beacons import Content
 
@@ -29,7 +30,8 @@ def parse_content(body: bytes) -> Content:
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise BadRequest(f"cannot read the report: {error}") from error
     return Content(
-        title=payload.title.strip() or UNTITLED,
+        # It stands in logs, events and tables: no machine may write lines or commands into those.
+        title=on_one_line(payload.title) or UNTITLED,
         body=payload.body or "",
         labels=tuple(payload.labels or ()),
         assignees=tuple(payload.assignees or ()),
