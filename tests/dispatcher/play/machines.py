@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from dispatchd.domain.model import Attempt, State
+from dispatchd.domain.model import RUNNING, Attempt, State
 from dispatchd.services.dispatcher.beacons import Content
 from dispatchd.services.dispatcher.identity import Caller
 from dispatchd.services.dispatcher.offers import Offer
@@ -161,17 +161,22 @@ class Machines(Promises):
     def report(self, number: int, way: str, title: str) -> None:
         caller = self.request(number, way)
         meant = self.reference.whose(caller, self._attempts())
+        before = self.lab.workload(meant.workload_id) if meant else None
+        taken = before is not None and before.state in RUNNING
         content = Content(title=title)
         said = self.lab.beacons.report(caller, content)
         if meant is None:
             assert not said.workload
             self.keep_unclaimed(caller, title)
             return
-        assert said.workload == self.lab.workload(meant.workload_id).label
+        assert before is not None
+        assert said.workload == before.label
         self.reference.heard(self.reference.ids[meant.machine_id], caller)
+        is_new = (meant.id, content.digest) not in self.accepted
         self.accepted.add((meant.id, content.digest))
-        if meant.ended_at is None:
-            assert self.lab.state(meant.workload_id) is State.REPORTED
+        moves = before.run == meant.run and (meant.ended_at is None or not taken)
+        moved = State.REPORTED if is_new and moves else before.state
+        assert self.lab.state(before.id) is moved
 
     @rule(number=servers, address=st.integers(1, 5), name=st.sampled_from(["", "epyc", "rome"]))
     def move(self, number: int, address: int, name: str) -> None:
