@@ -183,8 +183,9 @@ class Reference:
     def _at(self, caller: Caller) -> Known | None:
         """The machine that used the address last, unless the caller is known to be another one."""
         known = self.addresses.get(caller.address)
-        has_mac = any(owner is known for owner in self.macs.values())
-        return None if caller.mac and has_mac else known
+        other_mac = caller.mac and any(owner is known for owner in self.macs.values())
+        other_name = caller.name and known is not None and known.name not in ("", caller.name)
+        return None if other_mac or other_name else known
 
     def _may_speak(self, attempt: Attempt) -> bool:
         ended = attempt.ended_at
