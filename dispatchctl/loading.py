@@ -96,7 +96,7 @@ def load(
     plan = msgspec.structs.replace(request, plan=True)
     planned = session.client.send("POST", "/v1/releases", plan, wire.LoadAnswer)
     if dry_run:
-        session.show(planned, lambda: _preview(planned))
+        session.show(planned, lambda: f"{_preview(planned)}\n{_result(planned)}".rstrip())
         return
     if not session.as_json:
         click.echo(_preview(planned))

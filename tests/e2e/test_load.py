@@ -36,7 +36,7 @@ def test_load_says_in_one_line_why_not_and_in_another_what_to_do(
     daemon: RunningDaemon, github: GitHubStandIn
 ) -> None:
     refusals: list[tuple[Fault, str, str]] = [
-        (faults.bad_token(), "does not accept the token from GITHUB_TOKEN (401)", "login"),
+        (faults.bad_token(), "does not accept the token from GITHUB_TOKEN (401)", "restart"),
         (faults.not_found(), "finds no such thing (404)", "misspelt, or removed, or private"),
         (faults.primary_limit(int(time.time()) + 600), "rate limit is reached until", "then"),
         (faults.secondary_limit(retry_after="60"), "rate limit is reached until", "then"),
@@ -63,6 +63,15 @@ def test_load_says_before_it_queues_that_labels_will_be_dropped(
         "warning: @lab-bot may not push to lab/images: GitHub drops labels, assignees and milestone"
         in printed
     )
+
+
+def test_a_dry_run_lists_what_would_be_queued_and_queues_nothing(
+    daemon: RunningDaemon, github: GitHubStandIn
+) -> None:
+    printed = daemon.ctl("load", "lab/images@devel", "--dry-run", "--pool", "A,B")
+    rows = [line.split()[:3] for line in printed.splitlines() if line.startswith("queued")]
+    assert rows == [["queued", "-", "host.efi@A"], ["queued", "-", "host.efi@B"]]
+    assert daemon.status()["workloads"] == []
 
 
 def test_a_private_release_is_loaded_with_a_token_and_named_without(
