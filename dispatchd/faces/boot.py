@@ -103,7 +103,8 @@ class BootFace:
 
     def misfit(self, kind: str, address: str) -> None:
         """Somebody spoke something else than HTTP to us."""
-        log.info("%s knocked with a %s: this port speaks plain HTTP", address, kind)
+        remedy = "this port speaks plain HTTP" if kind == "tls hello" else "refused"
+        log.info("%s knocked with a %s: %s", address, kind, remedy)
         self._knock(Caller(name="", mac=self._mac(address), address=address), kind, "refused", None)
 
     def _serve(self) -> flask.Response:

@@ -76,8 +76,9 @@ class EmptyErrorTask(ErrorTask):
     def execute(self) -> None:
         error = self.request.error
         self.status = f"{error.code} {error.reason}"
-        if error.code < 500:
-            self.channel.server.on_misfit("bad request", self.channel.addr[0])
+        if error.code != 500:
+            why = error.body.removesuffix(".")
+            self.channel.server.on_misfit(f"bad request ({why})", self.channel.addr[0])
         self.set_close_on_finish()
         self.content_length = 0
         self.write(b"")

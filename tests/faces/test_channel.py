@@ -199,16 +199,32 @@ def test_a_tls_hello_is_told_and_closed(tmp_path: Path, serve: Callable[[Path], 
     assert serving.seen.misfits == [("tls hello", "127.0.0.1")]
 
 
-def test_garbage_gets_an_empty_answer_and_is_told(
-    tmp_path: Path, serve: Callable[[Path], Serving]
+@pytest.mark.parametrize(
+    ("request_", "status", "why"),
+    [
+        (b"\x00 / HTTP/1.1\r\n\r\n", b"400", "Start line is invalid"),
+        (b"head / HTTP/1.1\r\n\r\n", b"400", 'Malformed HTTP method "head"'),
+        (b"GET / HTTP/1.1\r\nContent-Length: many\r\n\r\n", b"400", "Content-Length is invalid"),
+        ("GET /ä HTTP/1.1\r\n\r\n".encode(), b"400", "Bad URI"),
+        (b"PUT / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n", b"501", "Transfer-Encoding"),
+    ],
+)
+def test_garbage_gets_an_empty_answer_and_is_told_with_the_reason(
+    tmp_path: Path,
+    serve: Callable[[Path], Serving],
+    request_: bytes,
+    status: bytes,
+    why: str,
 ) -> None:
     serving = serve(tmp_path)
     with serving.connect() as sock:
-        sock.sendall(b"\x00 / HTTP/1.1\r\nHost: x\r\nContent-Length: many\r\n\r\n")
+        sock.sendall(request_)
         head, body = read_answer(sock)
-    assert head.startswith((b"HTTP/1.1 400", b"HTTP/1.0 400"))
+    assert head.split()[1] == status
     assert body == b""
-    assert serving.seen.misfits == [("bad request", "127.0.0.1")]
+    ((kind, address),) = serving.seen.misfits
+    assert kind.startswith(f"bad request ({why}")
+    assert address == "127.0.0.1"
 
 
 def test_a_file_that_sendfile_cannot_send_is_copied(
