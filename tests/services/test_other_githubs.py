@@ -125,10 +125,12 @@ def serving(lean: LeanGitHub) -> Iterator[GitHub]:
             version="1.0.0",
             now=lambda: NOW,
         )
-        with client:
-            yield client
-        server.shutdown()
-        thread.join()
+        try:
+            with client:
+                yield client
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @pytest.fixture(params=[False, True], ids=["closing", "chunked"])
