@@ -102,16 +102,38 @@ class Machines(Promises):
         if len(self.transfers) > before:
             self.bytes_go(before, how="all")
 
-    @rule(number=servers, times=st.integers(1, 3))
-    def reboot_without_a_report(self, number: int, times: int) -> None:
+    @rule(
+        number=servers,
+        times=st.integers(1, 3),
+        speaks=st.sampled_from(["at once", "at once", "late", "never"]),
+        seconds=st.sampled_from([0, 0, 70, 601]),
+    )
+    def reboot_without_a_report(self, number: int, times: int, speaks: str, seconds: int) -> None:
         for _ in range(times):
             self.download(number, "usual")
-            self.boot(number, "usual")
-            self.take_stock()
+            if speaks == "at once":
+                self.boot(number, "usual")
+            self.last_bytes_are_written_down()
+            self.spend(seconds)
+            if speaks == "late":
+                self.boot(number, "usual")
+                self.take_stock()
 
-    @rule(number=servers, way=ways, title=titles)
-    def run_through(self, number: int, way: str, title: str) -> None:
+    @rule(
+        number=servers,
+        way=ways,
+        title=titles,
+        seconds=st.sampled_from([0, 0, 601]),
+        other=st.one_of(st.none(), servers),
+    )
+    def run_through(
+        self, number: int, way: str, title: str, seconds: int, other: int | None
+    ) -> None:
+        """All of it; late, perhaps, and another machine may have the workload by then."""
         self.download(number, "usual")
+        self.spend(seconds)
+        if other is not None:
+            self.download(other, "usual")
         self.boot(number, way)
         self.report(number, way, title)
         self.take_stock()

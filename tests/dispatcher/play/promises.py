@@ -105,6 +105,15 @@ class Promises(RuleBasedStateMachine):
         """Stop the watches that have to be stopped by now."""
         self.time_ends_what_is_due_and_nothing_early()
 
+    def spend(self, seconds: float) -> None:
+        """Time passes, and the overseer acts on it."""
+        self.look()
+        self.take_stock()
+        self.lab.clock.advance(seconds)
+        pause = self.look()
+        self.take_stock()
+        self.assert_armed(pause)
+
     def assert_armed(self, pause: float | None) -> None:
         """The overseer sleeps no longer than until the next deadline."""
         now = self.lab.clock.monotonic()
