@@ -14,7 +14,7 @@ from dispatchctl.client import Client
 from tests.crash.ledger import Ledger
 from tests.crash.machines import Machine
 from tests.crash.operator import TOKEN, Operator
-from tests.crash.proof import prove_disk, prove_github, undelivered
+from tests.crash.proof import prove_disk, prove_github, spend_looks, undelivered
 from tests.crash.scenes import ANYTHING, SCENES, Scene
 from tests.crash.weather import OWNER, REPO, Weather
 from tests.e2e.daemon import RunningDaemon
@@ -86,6 +86,7 @@ class Era:
     def settle(self) -> None:
         """A last life without faults: everything that was kept becomes one issue each."""
         self._stopping.set()
+        spend_looks(self._directory)
         self._daemon.start()
         for thread in self._threads:
             thread.join()
