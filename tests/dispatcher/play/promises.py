@@ -144,6 +144,8 @@ class Promises(RuleBasedStateMachine):
             for workload in tx.workloads.some(self.ids).values():
                 told = self._told.get(workload.id, State.UNASSIGNED)
                 assert workload.state is told, f"{workload.state} was never told"
+                if (workload.id, workload.run) in self._results:
+                    assert workload.state not in (U, X), "a result on file counts"
 
     @invariant()
     def time_ends_what_is_due_and_nothing_early(self) -> None:
