@@ -17,6 +17,8 @@ events, knocks, workloads = schema.events, schema.knocks, schema.workloads
 KNOCKS = 10_000
 #: Rows that one transaction looks at to forget some of them: machines wait for it.
 BATCH = 500
+#: Built once: building it costs more than running it.
+_LATEST_KNOCK = sa.select(knocks).order_by(knocks.c.id.desc()).limit(1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,6 +111,5 @@ class Knocks:
         return self._connection.execute(sa.delete(knocks).where(knocks.c.at < before)).rowcount
 
     def latest(self) -> Knock | None:
-        query = sa.select(knocks).order_by(knocks.c.id.desc()).limit(1)
-        row = self._connection.execute(query).mappings().first()
+        row = self._connection.execute(_LATEST_KNOCK).mappings().first()
         return None if row is None else Knock(**{name: row[name] for name in Knock.__slots__})

@@ -29,6 +29,7 @@ _SELECT = sa.select(
 )
 #: Built once: every ask runs these, and building one costs more than running it. ``key`` is bound.
 _KEY: sa.BindParameter[Any] = sa.bindparam("key")
+_ALL = _SELECT.order_by(machines.c.name, machines.c.id)
 _BY_ID = _SELECT.where(machines.c.id == _KEY)
 # The empty name is said in so many words, else the index that leaves it out cannot be used.
 _BY_NAME = _SELECT.where((machines.c.name == _KEY) & (machines.c.name != sa.literal_column("''")))
@@ -44,6 +45,10 @@ _PROMISE = sa.select(promises).where(promises.c.machine_id == _KEY)
 _LIVE_MACS = sa.select(macs.c.mac).where(
     (macs.c.asked_as == _KEY) & (macs.c.asked_at >= sa.bindparam("since"))
 )
+_ASKED = sa.select(macs.c.asked_as, macs.c.mac).where(
+    (macs.c.asked_as != "") & (macs.c.asked_at >= sa.bindparam("since"))
+)
+_QUEUE = sa.select(schema.queue)
 _PUT = {
     table: (sa.update(table).where(column == _KEY), sa.insert(table))
     for table, column in (
@@ -76,7 +81,7 @@ class Machines:
         return self._first(_BY_ADDRESS, address) if address else None
 
     def all(self) -> list[Machine]:
-        return self._all(sa.true())
+        return [Machine(**row) for row in self._connection.execute(_ALL).mappings()]
 
     def insert(self, *, name: str = "", at: datetime) -> Machine:
         return self.get(insert(self._connection, machines, name=name, created_at=at))
@@ -105,14 +110,14 @@ class Machines:
             gone = {"seen_at": None, "waiting_since": None, "handed": ""}
             self.update(machine.id, **values, **gone)
 
-    def macs_of(self, machine_id: int) -> list[str]:
-        query = sa.select(macs.c.mac).where(macs.c.machine_id == machine_id)
-        return list(self._connection.execute(query.order_by(macs.c.mac)).scalars())
+    def macs(self) -> dict[int, list[str]]:
+        """Those of each machine that has any."""
+        return self._by_machine(sa.select(macs.c.machine_id, macs.c.mac).order_by(macs.c.mac))
 
-    def addresses_of(self, machine_id: int) -> list[str]:
-        """The address used last comes first."""
-        query = sa.select(addresses.c.address).where(addresses.c.machine_id == machine_id)
-        return list(self._connection.execute(query.order_by(addresses.c.seen_at.desc())).scalars())
+    def addresses(self) -> dict[int, list[str]]:
+        """Those of each machine, the one used last first."""
+        query = sa.select(addresses.c.machine_id, addresses.c.address)
+        return self._by_machine(query.order_by(addresses.c.seen_at.desc()))
 
     def live_macs(self, name: str, since: datetime) -> set[str]:
         """The MACs that asked under the name since then."""
@@ -121,10 +126,8 @@ class Machines:
 
     def shared_names(self, since: datetime) -> dict[str, set[str]]:
         """Names under which two MACs or more asked since then, with these."""
-        query = sa.select(macs.c.asked_as, macs.c.mac)
-        query = query.where((macs.c.asked_as != "") & (macs.c.asked_at >= since))
         found: dict[str, set[str]] = {}
-        for name, mac in self._connection.execute(query):
+        for name, mac in self._connection.execute(_ASKED, {"since": since}):
             found.setdefault(name, set()).add(mac)
         return {name: those for name, those in found.items() if len(those) > 1}
 
@@ -168,7 +171,8 @@ class Machines:
         others = (rows.id != machine_id) & (rows.held == "") & ~rows.paused
         waits = others & (rows.handed == "wait.efi") & rows.waiting_since.is_not(None)
         waits &= rows.seen_at >= since
-        return self._all(waits)
+        found = self._connection.execute(_ALL.where(waits)).mappings()
+        return [Machine(**row) for row in found]
 
     def promise(self, machine_id: int) -> Promise | None:
         row = self._connection.execute(_PROMISE, {"key": machine_id}).mappings().first()
@@ -182,9 +186,11 @@ class Machines:
         if self._connection.execute(update, {"key": key, **values}).rowcount == 0:
             self._connection.execute(insert_, values)
 
-    def _all(self, condition: sa.ColumnElement[bool]) -> list[Machine]:
-        query = _SELECT.where(condition).order_by(machines.c.name, machines.c.id)
-        return [Machine(**row) for row in self._connection.execute(query).mappings()]
+    def _by_machine(self, query: sa.Select[int, str]) -> dict[int, list[str]]:
+        found: dict[int, list[str]] = {}
+        for machine_id, value in self._connection.execute(query):
+            found.setdefault(machine_id, []).append(value)
+        return found
 
     def _first(self, query: sa.Select[Any], key: str | int) -> Machine | None:
         row = self._connection.execute(query, {"key": key}).mappings().first()
@@ -203,5 +209,5 @@ def swap_queue(connection: sa.Connection, *, paused: bool, by: str) -> None:
 
 def queue_pause(connection: sa.Connection) -> str:
     """By whom the queue is paused, or empty."""
-    row = connection.execute(sa.select(schema.queue)).mappings().one()
+    row = connection.execute(_QUEUE).mappings().one()
     return (row["paused_by"] or "a person") if row["paused"] else ""

@@ -25,11 +25,48 @@ Place = tuple[datetime, str]
 #: Bounds on what is kept unclaimed.
 UNCLAIMED_ROWS, UNCLAIMED_BYTES = 100, 64 * 1024 * 1024
 
+#: Built once: building one costs more than running it. A page of reports may have bodies of 4 MiB
+#: each: they are left out.
+_BOTH: sa.Select[Any] = (
+    sa.select(
+        *(sa.literal("").label("body") if c.name == "body" else c for c in reports.c),
+        outbox,
+        attempts.c.workload_id,
+    )
+    .join(outbox, outbox.c.report_id == reports.c.id)
+    .join(attempts, attempts.c.id == reports.c.attempt_id)
+)
+_OF_WORKLOADS = _BOTH.where(
+    attempts.c.workload_id.in_(sa.bindparam("keys", expanding=True))
+).order_by(reports.c.received_at, reports.c.id)
+_TROUBLED = (
+    sa.select(
+        outbox.c.state,
+        outbox.c.report_to,
+        sa.func.count().label("count"),
+        sa.func.max(outbox.c.error).label("error"),
+        sa.func.min(outbox.c.failing_since).label("since"),
+        sa.func.min(outbox.c.next_at).label("next_at"),
+    )
+    .where(outbox.c.state.in_([Delivery.HELD, Delivery.PENDING]))
+    .where(outbox.c.failing_since.is_not(None))
+    .group_by(outbox.c.state, outbox.c.report_to)
+    .order_by(outbox.c.state, outbox.c.report_to)
+)
+_COUNT = sa.select(sa.func.count()).where(outbox.c.state == sa.bindparam("key"))
+_UNCLAIMED = [column for column in unclaimed.c if column.name != "body"]
+_NEWEST_UNCLAIMED = (
+    sa.select(*_UNCLAIMED, sa.func.count().over().label("count"))
+    .order_by(unclaimed.c.received_at.desc())
+    .limit(1)
+)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trouble:
     """How many deliveries to one repository go wrong, one of their errors, and times."""
 
+    state: Delivery
     report_to: str
     count: int
     error: str
@@ -64,14 +101,13 @@ class Reports:
     def of_workloads(self, workload_ids: list[int]) -> dict[int, list[tuple[Report, OutboxEntry]]]:
         """The reports of each workload, oldest first, without their bodies."""
         found: dict[int, list[tuple[Report, OutboxEntry]]] = {}
-        query = self._both().where(attempts.c.workload_id.in_(workload_ids))
-        for row in self._connection.execute(query.order_by(reports.c.received_at, reports.c.id)):
+        for row in self._connection.execute(_OF_WORKLOADS, {"keys": workload_ids}):
             found.setdefault(row.workload_id, []).append(_split(row))
         return found
 
     def latest(self, limit: int, offset: int = 0) -> list[tuple[Report, OutboxEntry]]:
         """Newest first, after the ``offset`` newest; without their bodies."""
-        query = self._both().order_by(reports.c.received_at.desc(), reports.c.id)
+        query = _BOTH.order_by(reports.c.received_at.desc(), reports.c.id)
         query = query.limit(limit).offset(offset)
         return [_split(row) for row in self._connection.execute(query)]
 
@@ -86,11 +122,11 @@ class Reports:
     def unsettled(self, workload_id: int) -> bool:
         """Whether a report of the workload still has to be delivered."""
         of_it = (attempts.c.workload_id == workload_id) & outbox.c.state.not_in(list(DELIVERED))
-        return self._connection.execute(self._both().where(of_it).limit(1)).first() is not None
+        return self._connection.execute(_BOTH.where(of_it).limit(1)).first() is not None
 
     def _any_of_run(self, workload_id: int, run: int, *, failure: bool) -> bool:
         of_run = (attempts.c.workload_id == workload_id) & (attempts.c.run == run)
-        wanted = self._both().where(of_run & (reports.c.failure == failure))
+        wanted = _BOTH.where(of_run & (reports.c.failure == failure))
         return self._connection.execute(wanted.limit(1)).first() is not None
 
     def forget(self, *, after: Place, before: datetime) -> tuple[int, Place | None]:
@@ -124,15 +160,6 @@ class Reports:
         self._connection.execute(sa.delete(reports).where(reports.c.id.in_(ids)))
         return len(ids), (rows[-1].received_at, rows[-1].id)
 
-    def _both(self) -> sa.Select[Any]:
-        # A page of reports may have bodies of 4 MiB each.
-        columns = [sa.literal("").label("body") if c.name == "body" else c for c in reports.c]
-        return (
-            sa.select(*columns, outbox, attempts.c.workload_id)
-            .join(outbox, outbox.c.report_id == reports.c.id)
-            .join(attempts, attempts.c.id == reports.c.attempt_id)
-        )
-
 
 class Outbox:
     """Deliveries. A row is written in the transaction that takes the report."""
@@ -156,25 +183,12 @@ class Outbox:
         return self._connection.execute(query.order_by(outbox.c.next_at).limit(1)).scalar()
 
     def count(self, state: Delivery) -> int:
-        query = sa.select(sa.func.count()).select_from(outbox).where(outbox.c.state == state)
-        return self._connection.execute(query).scalar_one()
+        return self._connection.execute(_COUNT, {"key": state}).scalar_one()
 
-    def troubled(self, state: Delivery) -> list[Trouble]:
-        """What goes wrong with deliveries in this state, one line for each repository."""
-        rows = outbox.c
-        query = (
-            sa.select(
-                rows.report_to,
-                sa.func.count().label("count"),
-                sa.func.max(rows.error).label("error"),
-                sa.func.min(rows.failing_since).label("since"),
-                sa.func.min(rows.next_at).label("next_at"),
-            )
-            .where((rows.state == state) & rows.failing_since.is_not(None))
-            .group_by(rows.report_to)
-            .order_by(rows.report_to)
-        )
-        return [Trouble(**row) for row in self._connection.execute(query).mappings()]
+    def troubled(self) -> list[Trouble]:
+        """What goes wrong with deliveries that may still succeed: for each repository the held
+        ones and then, for each, the pending ones."""
+        return [Trouble(**row) for row in self._connection.execute(_TROUBLED).mappings()]
 
     def swap(self, before: OutboxEntry, **values: Any) -> OutboxEntry:
         """Change the delivery if it is still what the caller read; else raise Stale."""
@@ -292,16 +306,14 @@ class UnclaimedBodies:
 
     def summary(self) -> tuple[int, Unclaimed | None]:
         """How many there are, and the newest without its body."""
-        count = self._connection.execute(sa.select(sa.func.count()).select_from(unclaimed))
-        columns = [column for column in unclaimed.c if column.name != "body"]
-        newest = sa.select(*columns).order_by(unclaimed.c.received_at.desc()).limit(1)
-        row = self._connection.execute(newest).mappings().first()
-        return count.scalar_one(), None if row is None else Unclaimed(**row, body=b"")
+        row = self._connection.execute(_NEWEST_UNCLAIMED).mappings().first()
+        return (0, None) if row is None else (row["count"], _unclaimed(row))
 
-    def all(self) -> list[Unclaimed]:
-        """Newest first."""
-        query = sa.select(unclaimed).order_by(unclaimed.c.received_at.desc())
-        return [Unclaimed(**row) for row in self._connection.execute(query).mappings()]
+    def all(self) -> list[tuple[Unclaimed, int]]:
+        """Each without its body, and the bytes of that; newest first."""
+        query = sa.select(*_UNCLAIMED, sa.func.length(unclaimed.c.body).label("size"))
+        rows = self._connection.execute(query.order_by(unclaimed.c.received_at.desc())).mappings()
+        return [(_unclaimed(row), row["size"]) for row in rows]
 
     def delete(self, identity: str) -> None:
         self._connection.execute(sa.delete(unclaimed).where(unclaimed.c.id == identity))
@@ -314,6 +326,11 @@ def _waits(now: datetime) -> sa.ColumnElement[bool]:
 
 def _values(thing: Report | OutboxEntry | Unclaimed) -> dict[str, Any]:
     return {name: getattr(thing, name) for name in thing.__slots__}
+
+
+def _unclaimed(row: sa.RowMapping) -> Unclaimed:
+    """Without its body."""
+    return Unclaimed(**{column.name: row[column.name] for column in _UNCLAIMED}, body=b"")
 
 
 def _split(row: sa.Row[Any]) -> tuple[Report, OutboxEntry]:

@@ -22,7 +22,7 @@ from dispatchd.errors import NotFound, Stale
 from dispatchd.store import schema
 from dispatchd.store.engine import insert
 
-workloads, attempts = schema.workloads, schema.attempts
+workloads, attempts, machines = schema.workloads, schema.attempts, schema.machines
 releases, assets = schema.releases, schema.assets
 reports, outbox = schema.reports, schema.outbox
 #: Attempts of an asset from which one can tell how long it takes.
@@ -49,8 +49,57 @@ _SWAP_ATTEMPT = (
     .where(attempts.c.ended_at.is_not_distinct_from(sa.bindparam("ended_before")))
     .returning(attempts)
 )
+_KEYS: sa.BindParameter[Any] = sa.bindparam("keys", expanding=True)
+# The open one, else the last: one that was taken up again may be older than another machine's that
+# ended meanwhile. Open ones come last.
+_LATEST_OF_WORKLOADS = (
+    sa.select(attempts)
+    .where(
+        attempts.c.id.in_(
+            sa.union(
+                sa.select(sa.func.max(attempts.c.id))
+                .where(attempts.c.workload_id.in_(_KEYS))
+                .group_by(attempts.c.workload_id),
+                sa.select(attempts.c.id).where(
+                    attempts.c.ended_at.is_(None) & attempts.c.workload_id.in_(_KEYS)
+                ),
+            )
+        )
+    )
+    .order_by(attempts.c.ended_at.is_(None), attempts.c.id)
+)
+_LATEST_OF_MACHINE = (
+    sa.select(attempts)
+    .where((attempts.c.machine_id == _KEY) & attempts.c.outcome.not_in(NO_TRY))
+    .order_by(attempts.c.id.desc())
+    .limit(sa.bindparam("limit"))
+)
+_OTHER = attempts.alias()
+# From the machines on, each by its index: the other way round every attempt would be looked at.
+_LATEST_OF_MACHINES = (
+    sa.select(attempts)
+    .select_from(machines)
+    .join(
+        attempts,
+        attempts.c.id.in_(
+            sa.select(_OTHER.c.id)
+            .where((_OTHER.c.machine_id == machines.c.id) & _OTHER.c.outcome.not_in(NO_TRY))
+            .order_by(_OTHER.c.id.desc())
+            .limit(sa.bindparam("limit"))
+        ),
+    )
+    .order_by(attempts.c.id.desc())
+)
+_IN_ORDER = sa.select(workloads).order_by(
+    workloads.c.release_id,
+    workloads.c.priority,
+    workloads.c.name,
+    workloads.c.pool,
+    workloads.c.id,
+)
 _LOADED = sa.select(releases.c.id).where(releases.c.unloaded_at.is_(None))
 _SHOWN = workloads.c.release_id.in_(_LOADED) | workloads.c.state.in_([*RUNNING, State.REPORTED])
+_ALL_SHOWN = _IN_ORDER.where(_SHOWN)
 
 
 def _ended_here(outcome: sa.ColumnElement[bool]) -> sa.ScalarSelect[int]:
@@ -125,7 +174,7 @@ class Workloads:
 
     def shown(self) -> list[Workload]:
         """Of loaded releases all, of unloaded ones what is still on its way; in queue order."""
-        return self._select(_SHOWN)
+        return [Workload(**row) for row in self._connection.execute(_ALL_SHOWN).mappings()]
 
     def shown_states(self) -> list[State]:
         """The state of each of them."""
@@ -159,10 +208,8 @@ class Workloads:
         ]
 
     def _select(self, condition: sa.ColumnElement[bool]) -> list[Workload]:
-        rows = workloads.c
-        query = sa.select(workloads).where(condition)
-        query = query.order_by(rows.release_id, rows.priority, rows.name, rows.pool, rows.id)
-        return [Workload(**row) for row in self._connection.execute(query).mappings()]
+        found = self._connection.execute(_IN_ORDER.where(condition)).mappings()
+        return [Workload(**row) for row in found]
 
 
 class Attempts:
@@ -176,6 +223,10 @@ class Attempts:
         if found is None:
             raise NotFound(f"cannot find attempt {attempt_id}")
         return Attempt(**found)
+
+    def some(self, attempt_ids: Collection[int]) -> dict[int, Attempt]:
+        """Those with these ids."""
+        return {one.id: one for one in self._select(attempts.c.id.in_(attempt_ids))}
 
     def open_of_machine(self, machine_id: int) -> Attempt | None:
         found = self._connection.execute(_OPEN_OF_MACHINE, {"key": machine_id}).mappings().first()
@@ -198,25 +249,21 @@ class Attempts:
 
     def latest_of_workloads(self, workload_ids: list[int]) -> dict[int, Attempt]:
         """The open attempt of each workload, else its last one, by workload."""
-        latest = (
-            sa.select(sa.func.max(attempts.c.id))
-            .where(attempts.c.workload_id.in_(workload_ids))
-            .group_by(attempts.c.workload_id)
-        )
-        found = {one.workload_id: one for one in self._select(attempts.c.id.in_(latest))}
-        # One that was taken up again may be older than another machine's that ended meanwhile.
-        return found | {one.workload_id: one for one in self.open() if one.workload_id in found}
+        rows = self._connection.execute(_LATEST_OF_WORKLOADS, {"keys": workload_ids}).mappings()
+        return {row["workload_id"]: Attempt(**row) for row in rows}
 
     def latest_of_machine(self, machine_id: int, limit: int) -> list[Attempt]:
         """Newest first; only those that ended with a try or a report."""
-        counted = attempts.c.outcome.not_in(NO_TRY)
-        query = (
-            sa.select(attempts)
-            .where((attempts.c.machine_id == machine_id) & counted)
-            .order_by(attempts.c.id.desc())
-            .limit(limit)
-        )
-        return [Attempt(**row) for row in self._connection.execute(query).mappings()]
+        found = self._connection.execute(_LATEST_OF_MACHINE, {"key": machine_id, "limit": limit})
+        return [Attempt(**row) for row in found.mappings()]
+
+    def latest_of_machines(self, limit: int) -> dict[int, list[Attempt]]:
+        """The same of each machine that has any."""
+        found: dict[int, list[Attempt]] = {}
+        rows = self._connection.execute(_LATEST_OF_MACHINES, {"limit": limit}).mappings()
+        for row in rows:
+            found.setdefault(row["machine_id"], []).append(Attempt(**row))
+        return found
 
     def longest_report(self, asset_id: int) -> float | None:
         """Seconds from boot to report of the slowest of the asset's latest; None if none did."""

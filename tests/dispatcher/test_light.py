@@ -78,6 +78,35 @@ def test_no_use_case_reads_whole_tables(lab: Lab) -> None:
     assert [scan for scan in scans if scan[0] not in ALLOWED] == []
 
 
+def test_a_look_at_the_queue_takes_as_many_statements_however_long_it_is(lab: Lab) -> None:
+    said: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        said.append(statement)
+
+    def look() -> int:
+        said.clear()
+        lab.overview.status()
+        lab.overview.machines()
+        lab.overview.reports()
+        return len(said)
+
+    lab.load(*(f"{number}.efi" for number in range(12)))
+    machines = [machine(lab, number, name=f"epyc-{number}") for number in range(1, 7)]
+    sa.event.listen(sa.Engine, "before_cursor_execute", note)
+    try:
+        looks = []
+        for one in machines:
+            one.download()
+            one.boot()
+            one.report()
+            one.download()
+            looks.append(look())
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", note)
+    assert set(looks) == {looks[0]}
+
+
 def test_pages_of_reports_read_none_of_their_bodies(lab: Lab) -> None:
     (only,) = lab.load("a.efi")
     epyc = machine(lab)

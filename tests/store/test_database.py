@@ -205,7 +205,7 @@ def test_unclaimed_bodies_are_bounded(url: str) -> None:
                 )
             )
         tx.unclaimed.prune(NOW)
-        kept = [body.id for body in tx.unclaimed.all()]
+        kept = [body.id for body, _ in tx.unclaimed.all()]
     assert len(kept) == UNCLAIMED_ROWS
     assert f"{0:036}" not in kept
     store.close()
@@ -228,9 +228,9 @@ def test_unclaimed_bodies_are_bounded_in_bytes_and_the_newest_stay(url: str) -> 
                 )
             )
         tx.unclaimed.prune(NOW)
-        assert [int(body.id) for body in tx.unclaimed.all()] == [4, 3, 2, 1]
+        assert [int(body.id) for body, _ in tx.unclaimed.all()] == [4, 3, 2, 1]
         tx.unclaimed.prune(NOW.replace(second=3))
-        assert [int(body.id) for body in tx.unclaimed.all()] == [4, 3]
+        assert [int(body.id) for body, _ in tx.unclaimed.all()] == [4, 3]
     store.close()
 
 

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from dispatchd.domain.lifecycle import BAD_TRIES, LAPSES
-from dispatchd.domain.model import Attempt, Delivery, Machine, Outcome, Release, State, Workload
+from dispatchd.domain.model import Attempt, Delivery, Machine, Outcome, Release, State
 from dispatchd.domain.outlook import duration
 from dispatchd.services.dispatcher.endings import speaks_against
-from dispatchd.services.dispatcher.identity import ALIVE
 from dispatchd.services.dispatcher.idle import LONGEST_WAIT
+from dispatchd.services.dispatcher.picture import Picture
 from dispatchd.services.dispatcher.unit import Context
 from dispatchd.store.store import Transaction
 from dispatchd.wire import counted
@@ -24,26 +24,26 @@ PATIENCE, SLOWER = 300.0, 3
 
 
 class Attention:
-    """Looks at one state of the database. ``shown`` are the workloads of the status page, and
-    ``releases`` those that are loaded.
+    """Looks at a picture of all workloads that the status page shows, and at what is about none of
+    them. ``tx`` is the transaction in which it was read, ``loaded`` the releases that are loaded.
     """
 
     def __init__(
-        self,
-        tx: Transaction,
-        context: Context,
-        machines: dict[int, Machine],
-        shown: Sequence[Workload],
-        releases: Sequence[Release],
+        self, tx: Transaction, context: Context, picture: Picture, loaded: Sequence[Release]
     ) -> None:
         self._tx = tx
         self._context = context
-        self._now = context.clock.now()
-        self._machines = machines
-        self._releases = releases
-        self._shared = tx.machines.shared_names(self._now - ALIVE)
-        self._open = {attempt.machine_id: attempt for attempt in tx.attempts.open()}
-        self._waiting = [one for one in shown if one.state is State.UNASSIGNED]
+        self._picture = picture
+        self._loaded = loaded
+        self._now = picture.now
+        self._machines = picture.machines
+        self._open = {
+            attempt.machine_id: attempt
+            for attempt in picture.attempts.values()
+            if attempt.ended_at is None
+        }
+        self._latest = tx.attempts.latest_of_machines(BAD_TRIES)
+        self._waiting = [one for one in picture.workloads if one.state is State.UNASSIGNED]
 
     def lines(self) -> list[str]:
         """One line for each thing that goes no further by itself."""
@@ -58,19 +58,18 @@ class Attention:
         ]
 
     def _drifts(self) -> Iterable[str]:
-        for release in self._releases:
+        for release in self._loaded:
             if release.drift:
                 yield f"{release.name}: {release.drift}"
 
     def _deliveries(self) -> Iterable[str]:
-        for state in (Delivery.HELD, Delivery.PENDING):
-            for trouble in self._tx.outbox.troubled(state):
-                wait = duration(max((trouble.next_at - self._now).total_seconds(), 0))
-                what = "held" if state is Delivery.HELD else f"tried again in {wait}"
-                yield (
-                    f"GitHub: {counted(trouble.count, 'report')} for {trouble.report_to} safe here "
-                    f"since {trouble.since.astimezone():%a %H:%M}, {what}: {trouble.error}"
-                )
+        for trouble in self._tx.outbox.troubled():
+            wait = duration(max((trouble.next_at - self._now).total_seconds(), 0))
+            what = "held" if trouble.state is Delivery.HELD else f"tried again in {wait}"
+            yield (
+                f"GitHub: {counted(trouble.count, 'report')} for {trouble.report_to} safe here "
+                f"since {trouble.since.astimezone():%a %H:%M}, {what}: {trouble.error}"
+            )
         refused = self._tx.outbox.count(Delivery.REFUSED)
         if refused:
             reports = counted(refused, "report")
@@ -86,7 +85,7 @@ class Attention:
 
     def _of_machine(self, machine: Machine) -> Iterable[str]:
         label = machine.label
-        latest = self._tx.attempts.latest_of_machine(machine.id, BAD_TRIES)
+        latest = self._latest.get(machine.id, [])
         if machine.held:
             yield f"{label}: held, {machine.held} (dispatchctl resume {label})"
         elif speaks_against(machine, latest):
@@ -94,8 +93,8 @@ class Attention:
                 f"{label}: its last {BAD_TRIES} workloads ended without a report; it goes on, "
                 "since no other machine is alive"
             )
-        if machine.name in self._shared:
-            macs = ", ".join(sorted(self._shared[machine.name]))
+        if machine.name in self._picture.shared:
+            macs = ", ".join(sorted(self._picture.shared[machine.name]))
             yield (
                 f"{label}: two machines ask under this name ({macs}); it counts for neither until "
                 "one has another boot URL"

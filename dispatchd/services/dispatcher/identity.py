@@ -3,13 +3,13 @@
 An address is weak: DHCP may give firmware and operating system different ones, so it counts last.
 """
 
+from collections.abc import Container
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from dispatchd.domain.event import Kind
 from dispatchd.domain.model import Attempt, Machine
 from dispatchd.services.dispatcher.unit import Unit
-from dispatchd.store.store import Transaction
 from dispatchd.wire import KnownBy
 
 #: A machine, or a MAC under a name, that asked within this time is alive.
@@ -50,9 +50,11 @@ def identify(unit: Unit, caller: Caller, *, may_create: bool) -> Machine | None:
     return machines.get(machine.id)
 
 
-def known_by(tx: Transaction, machine: Machine, now: datetime) -> KnownBy:
-    """How the machine's next request would be recognised."""
-    if machine.name and len(tx.machines.live_macs(machine.name, now - ALIVE)) < 2:
+def known_by(machine: Machine, shared: Container[str]) -> KnownBy:
+    """How the machine's next request would be recognised. ``shared``: names that count for
+    nobody, since two machines ask under them.
+    """
+    if machine.name and machine.name not in shared:
         return "name"
     return "mac" if machine.mac else "address"
 

@@ -1,22 +1,13 @@
 """Why a workload is where it is, until when, and what is to come."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from dispatchd.domain.lifecycle import LAPSES, time_limit
-from dispatchd.domain.model import (
-    Arrival,
-    Asset,
-    Attempt,
-    Machine,
-    Outcome,
-    Release,
-    State,
-    Workload,
-)
+from dispatchd.domain.model import DELIVERED, Arrival, Attempt, Machine, Outcome, State, Workload
 from dispatchd.domain.outlook import missed, next_try
 from dispatchd.services.dispatcher.identity import ALIVE
+from dispatchd.services.dispatcher.picture import Picture
 from dispatchd.services.dispatcher.unit import Context
 from dispatchd.store.store import Transaction
 
@@ -31,27 +22,27 @@ class Outlook:
 
 
 class Reasons:
-    """Looks at workloads in one state of the database."""
+    """Looks at the workloads of a picture; ``tx`` is the transaction in which it was read."""
 
-    def __init__(self, tx: Transaction, context: Context, machines: Mapping[int, Machine]) -> None:
+    def __init__(self, tx: Transaction, context: Context, picture: Picture) -> None:
         self._tx = tx
         self._context = context
-        self._machines = machines
-        self._now = context.clock.now()
-        self._paused_by = tx.queue_paused_by()
+        self._picture = picture
+        self._machines = picture.machines
+        self._now = picture.now
 
-    def outlook(
-        self, workload: Workload, release: Release, asset: Asset, latest: Attempt | None
-    ) -> Outlook:
-        """The workload's, whose ``latest`` attempt is the open one if there is any."""
+    def outlook(self, workload: Workload) -> Outlook:
+        """Of one of the picture's workloads."""
+        latest = self._picture.attempts.get(workload.id)
         if latest is not None and latest.ended_at is None and workload.state is not State.REPORTED:
             return self._running(workload, latest)
         if workload.state is State.UNASSIGNED:
-            if release.unloaded_at is not None:
+            if self._picture.releases[workload.release_id].unloaded_at is not None:
                 return Outlook(why="its release is unloaded")
-            return Outlook(why=self._why_it_waits(workload, asset, latest))
+            return Outlook(why=self._why_it_waits(workload, latest))
         if workload.state is State.REPORTED:
-            if self._tx.reports.unsettled(workload.id):
+            reports = self._picture.reports.get(workload.id, [])
+            if any(entry.state not in DELIVERED for _, entry in reports):
                 return Outlook(why="a report still has to be delivered")
             return Outlook(why="reported; finished once its machine moves on")
         return Outlook(why=workload.reason or "reported, and nothing is left to deliver")
@@ -87,11 +78,12 @@ class Reasons:
         )
         return next_try(workload, tries, elsewhere=elsewhere)
 
-    def _why_it_waits(self, workload: Workload, asset: Asset, latest: Attempt | None) -> str:
+    def _why_it_waits(self, workload: Workload, latest: Attempt | None) -> str:
+        asset = self._picture.assets[workload.asset_id]
         if asset.arrival is Arrival.ARRIVING:
             return f"its bytes are still arriving{': ' + asset.reason if asset.reason else ''}"
-        if self._paused_by:
-            return f"the queue is paused by {self._paused_by}"
+        if self._picture.paused_by:
+            return f"the queue is paused by {self._picture.paused_by}"
         who = "any machine"
         if workload.pinned_to is not None:
             pinned = self._machines[workload.pinned_to]

@@ -1,13 +1,13 @@
 """What the control socket says of each thing: domain objects in, wire structs out."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from dispatchd import wire
 from dispatchd.domain import model
 from dispatchd.domain.model import Delivery, OutboxEntry, Report
-from dispatchd.services.dispatcher.identity import known_by
+from dispatchd.services.dispatcher.identity import ALIVE, known_by
 from dispatchd.store.history import Knock, Line
 from dispatchd.store.store import Transaction
 
@@ -16,7 +16,7 @@ def was_try(attempt: model.Attempt) -> bool:
     return attempt.outcome is not None and attempt.outcome is not model.Outcome.REPORTED
 
 
-def knock(knock: Knock, machines: dict[int, model.Machine]) -> wire.Knock:
+def knock(knock: Knock, machines: Mapping[int, model.Machine]) -> wire.Knock:
     return wire.Knock(
         at=knock.at,
         address=knock.address,
@@ -33,7 +33,7 @@ def counts(states: Iterable[str]) -> dict[wire.State, int]:
     return {state: counter[state] for state in wire.SIGNS}
 
 
-def label(machines: dict[int, model.Machine], machine_id: int | None) -> str | None:
+def label(machines: Mapping[int, model.Machine], machine_id: int | None) -> str | None:
     machine = machines.get(machine_id) if machine_id is not None else None
     return machine.label if machine else None
 
@@ -50,7 +50,7 @@ def status_report(report: Report, entry: OutboxEntry) -> wire.StatusReport:
     )
 
 
-def attempt(attempt: model.Attempt, machines: dict[int, model.Machine]) -> wire.Attempt:
+def attempt(attempt: model.Attempt, machines: Mapping[int, model.Machine]) -> wire.Attempt:
     return wire.Attempt(
         id=attempt.id,
         number=attempt.number,
@@ -86,18 +86,42 @@ def events(tx: Transaction, lines: list[Line]) -> list[wire.Event]:
     ]
 
 
-def machine(tx: Transaction, machine: model.Machine, now: datetime) -> wire.Machine:
-    attempt = tx.attempts.open_of_machine(machine.id)
-    workload = tx.workloads.get(attempt.workload_id) if attempt else None
+def machines(
+    tx: Transaction, machines: Iterable[model.Machine], now: datetime
+) -> list[wire.Machine]:
+    shared = tx.machines.shared_names(now - ALIVE)
+    macs, addresses = tx.machines.macs(), tx.machines.addresses()
+    running = {attempt.machine_id: attempt.workload_id for attempt in tx.attempts.open()}
+    workloads = tx.workloads.some(running.values())
+    return [
+        _machine(
+            machine,
+            workloads.get(running.get(machine.id, 0)),
+            known_by=known_by(machine, shared),
+            macs=macs.get(machine.id, []),
+            addresses=addresses.get(machine.id, []),
+        )
+        for machine in machines
+    ]
+
+
+def _machine(
+    machine: model.Machine,
+    workload: model.Workload | None,
+    *,
+    known_by: wire.KnownBy,
+    macs: list[str],
+    addresses: list[str],
+) -> wire.Machine:
     return wire.Machine(
         id=machine.id,
         label=machine.label,
         name=machine.name or None,
         pool=machine.pool or None,
         note=machine.note,
-        known_by=known_by(tx, machine, now),
-        macs=tx.machines.macs_of(machine.id),
-        addresses=tx.machines.addresses_of(machine.id),
+        known_by=known_by,
+        macs=macs,
+        addresses=addresses,
         paused=machine.paused,
         held=machine.held or None,
         simulated=machine.simulated,
@@ -108,16 +132,25 @@ def machine(tx: Transaction, machine: model.Machine, now: datetime) -> wire.Mach
     )
 
 
-def report(
-    tx: Transaction,
-    report: Report,
-    entry: OutboxEntry,
-    machines: dict[int, model.Machine],
-    *,
-    whole: bool,
+def reports(
+    tx: Transaction, pairs: list[tuple[Report, OutboxEntry]], *, whole: bool
+) -> list[wire.Report]:
+    """``whole``: with what the beacon wrote, as far as it was read."""
+    attempts = tx.attempts.some({report.attempt_id for report, _ in pairs})
+    workloads = tx.workloads.some({attempt.workload_id for attempt in attempts.values()})
+    machines = {machine.id: machine for machine in tx.machines.all()}
+    said = []
+    for report, entry in pairs:
+        attempt = attempts[report.attempt_id]
+        of = workloads[attempt.workload_id]
+        who = label(machines, attempt.machine_id) or ""
+        said.append(_report(report, entry, workload=of, machine=who, whole=whole))
+    return said
+
+
+def _report(
+    report: Report, entry: OutboxEntry, *, workload: model.Workload, machine: str, whole: bool
 ) -> wire.Report:
-    attempt = tx.attempts.get(report.attempt_id)
-    workload = tx.workloads.get(attempt.workload_id)
     return wire.Report(
         id=report.id,
         title=report.title,
@@ -128,7 +161,7 @@ def report(
         warning=entry.warning or None,
         workload=workload.label,
         workload_id=workload.id,
-        machine=label(machines, attempt.machine_id) or "",
+        machine=machine,
         received_at=report.received_at,
         report_to=entry.report_to or None,
         next_at=entry.next_at if entry.state is Delivery.PENDING else None,
@@ -139,7 +172,8 @@ def report(
     )
 
 
-def unclaimed(body: model.Unclaimed, *, whole: bool) -> wire.Unclaimed:
+def unclaimed(body: model.Unclaimed, *, size: int, whole: bool) -> wire.Unclaimed:
+    """``size``: bytes of its body, which need not be there unless it is shown ``whole``."""
     return wire.Unclaimed(
         id=body.id,
         received_at=body.received_at,
@@ -147,7 +181,7 @@ def unclaimed(body: model.Unclaimed, *, whole: bool) -> wire.Unclaimed:
         mac=body.mac or None,
         answer=body.answer,
         reason=body.reason,
-        size=len(body.body),
+        size=size,
         title=body.title,
         body=body.body.decode(errors="replace") if whole else "",
     )

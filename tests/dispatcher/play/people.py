@@ -126,7 +126,7 @@ class People(Machines):
             ran = [one for one in tx.attempts.of_workload(workload_id) if one.first_byte_at]
         if not bodies:
             return
-        body = bodies[pick % len(bodies)]
+        body, _ = bodies[pick % len(bodies)]
         try:
             self.lab.operator.claim(body.id, workload_id, by="alice")
         except Conflict:

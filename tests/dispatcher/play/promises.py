@@ -205,7 +205,9 @@ class Promises(RuleBasedStateMachine):
         with self.lab.store.reading() as tx:
             found = tx.reports.of_workloads(self.ids)
             workloads = tx.workloads.some(self.ids)
-            kept = Counter(body.title for body in tx.unclaimed.all() if body.received_at > recent)
+            kept = Counter(
+                body.title for body, _ in tx.unclaimed.all() if body.received_at > recent
+            )
         pairs = [pair for of_one in found.values() for pair in of_one]
         results = [report for report, _ in pairs if not report.failure]
         assert len({report.id for report, _ in pairs}) == len(pairs)
