@@ -44,7 +44,8 @@ from dispatchd.services.github import GitHub, Token
 from dispatchd.services.hooks import Hooks
 from dispatchd.services.knocks import KnockBook
 from dispatchd.services.login import Login
-from dispatchd.services.network import Endpoint, Neighbours, boot_urls
+from dispatchd.services.neighbours import Neighbours
+from dispatchd.services.network import Endpoint, boot_urls
 from dispatchd.services.outbox import Outbox
 from dispatchd.services.programs import Programs
 from dispatchd.services.pulse import Watchdog

@@ -1,6 +1,5 @@
-"""What the kernel knows about the network here: interfaces, addresses to give out, neighbours."""
+"""What the kernel knows about the network here: interfaces, and addresses to give out."""
 
-import logging
 import re
 import socket
 import struct
@@ -20,8 +19,6 @@ from typing import Self
 
 from dispatchd.services import netlink
 
-log = logging.getLogger(__name__)
-
 IPAddress = IPv4Address | IPv6Address
 
 # linux/if.h
@@ -35,17 +32,6 @@ _LINK_NAME, _LINK_INFO, _LINK_INFO_KIND = 3, 18, 1
 _ADDRESS = struct.Struct("=BBBBi")
 _ADDRESS_PEER, _ADDRESS_LOCAL, _ADDRESS_FLAGS = 1, 2, 8
 _TEMPORARY, _DAD_FAILED, _DEPRECATED, _TENTATIVE = 0x01, 0x08, 0x20, 0x40
-
-# linux/rtnetlink.h: a row of the table of routes
-_ROUTE = struct.Struct("=8BI")
-_ROUTE_GATEWAY = 5
-
-# linux/neighbour.h: a row of the table of neighbours
-_NEIGHBOUR = struct.Struct("=BxxxiHBB")
-_NEIGHBOUR_ADDRESS, _NEIGHBOUR_MAC = 1, 2
-#: States in which the kernel would send to the MAC, the surest first: reachable, probe, delay,
-#: permanent, stale.
-_TRUSTED = (0x02, 0x10, 0x08, 0x80, 0x04)
 
 #: Interfaces that container engines and hypervisors make for their own guests. ``br0`` and
 #: ``br-lan`` are names that people give, often to the uplink; Docker's are br- and twelve digits.
@@ -114,7 +100,7 @@ class Endpoint:
     def covers(self, address: IPAddress) -> bool:
         """Whether a connection to this address of ours arrives here."""
         if not self.address.is_unspecified:
-            return _plain(self.address) == address
+            return plain(self.address) == address
         return self.address.version == address.version or self.mapped
 
 
@@ -150,7 +136,7 @@ def boot_urls(endpoints: Iterable[Endpoint], path: str) -> tuple[str, ...]:
     where nothing else can be. Raises OSError.
     """
     endpoints = tuple(endpoints)
-    bound = [_plain(end.address) for end in endpoints if not end.address.is_unspecified]
+    bound = [plain(end.address) for end in endpoints if not end.address.is_unspecified]
     candidates = dict.fromkeys((*_hosts(), *bound, *_LOOPBACKS))
     # No URL can name the zone of such an address (RFC 6874 was withdrawn, firmware never knew it).
     named = [ip for ip in candidates if ip.version == 4 or not ip.is_link_local]
@@ -158,33 +144,6 @@ def boot_urls(endpoints: Iterable[Endpoint], path: str) -> tuple[str, ...]:
     return _urls(outer, endpoints, path) or _urls(
         [ip for ip in named if ip.is_loopback], endpoints, path
     )
-
-
-class Neighbours:
-    """The kernel's table of who is on the link (ARP, RFC 826, and IPv6's, RFC 4861)."""
-
-    def __init__(self) -> None:
-        self._complained = False
-
-    def mac_of(self, address: str) -> str | None:
-        """Return the MAC behind an address, as ``aa:bb:cc:dd:ee:ff``, or None where the kernel has
-        none: a peer behind a router, ourselves, loopback, an entry that failed. A peer on the link
-        has an entry once a TCP connection from it stands. A router of ours that answers ARP for
-        those behind it (RFC 1027) shows its own MAC for all of them: it is nobody's. Never raises.
-        """
-        try:
-            wanted = _plain(ip_address(address))
-            mac = None if wanted.is_loopback else _best_mac(wanted, _zone(wanted))
-            return None if mac is None or mac in _macs_of_routers() else mac
-        except ValueError:
-            return None
-        except OSError as error:
-            if not self._complained:
-                self._complained = True
-                log.warning(
-                    "cannot read the neighbour table: %s: machines are known by address", error
-                )
-            return None
 
 
 def _addresses() -> dict[int, list[IPv4Interface | IPv6Interface]]:
@@ -241,48 +200,11 @@ def _urls(hosts: Iterable[IPAddress], endpoints: Iterable[Endpoint], path: str) 
     return tuple(dict.fromkeys(found))
 
 
-def _best_mac(address: IPAddress, zone: int) -> str | None:
-    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
-    header = _NEIGHBOUR.pack(family, 0, 0, 0, 0)
-    ranked: list[tuple[int, bytes]] = []
-    for row in netlink.dump(netlink.GET_NEIGHBOUR, header, containing=address.packed):
-        _, index, state, _, _ = _NEIGHBOUR.unpack_from(row)
-        if state not in _TRUSTED or (zone and zone != index):
-            continue
-        values = dict(netlink.attributes(row, _NEIGHBOUR.size))
-        mac = values.get(_NEIGHBOUR_MAC, b"")
-        if values.get(_NEIGHBOUR_ADDRESS) == address.packed and len(mac) == 6 and any(mac):
-            ranked.append((_TRUSTED.index(state), mac))
-    return min(ranked)[1].hex(":") if ranked else None
-
-
-def _macs_of_routers() -> set[str | None]:
-    """The MACs of the gateways of our IPv4 routes."""
-    gateways = {
-        IPv4Address(value)
-        for row in netlink.dump(netlink.GET_ROUTE, _ROUTE.pack(socket.AF_INET, *[0] * 8))
-        for kind, value in netlink.attributes(row, _ROUTE.size)
-        if kind == _ROUTE_GATEWAY
-    }
-    return {_best_mac(gateway, 0) for gateway in gateways}
-
-
-def _plain(address: IPAddress) -> IPAddress:
+def plain(address: IPAddress) -> IPAddress:
     """The IPv4 address behind an IPv4-mapped one (RFC 4291, section 2.5.5.2), else the same."""
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         return address.ipv4_mapped
     return address
-
-
-def _zone(address: IPAddress) -> int:
-    """The index of the interface that a scoped address names (RFC 4007), 0 without one."""
-    zone = address.scope_id if isinstance(address, IPv6Address) else None
-    if zone is None:
-        return 0
-    try:
-        return int(zone) if zone.isdigit() else socket.if_nametoindex(zone)
-    except OSError as error:
-        raise ValueError(f"cannot find the interface {zone!r}") from error
 
 
 def _text(value: bytes) -> str:
