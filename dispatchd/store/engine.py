@@ -69,7 +69,8 @@ def checkpoint(engine: sa.Engine) -> None:
 
 def insert(connection: sa.Connection, table: sa.Table, **values: Any) -> int:
     """Insert a row and return its integer key."""
-    key = connection.execute(sa.insert(table).values(**values)).inserted_primary_key
+    # Values that are not part of the statement spare SQLAlchemy building it anew for each row.
+    key = connection.execute(sa.insert(table), values).inserted_primary_key
     assert key is not None  # noqa: S101 - every table that this is used on has one
     return int(key[0])
 

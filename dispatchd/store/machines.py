@@ -40,7 +40,15 @@ _BY_ADDRESS = _SELECT.where(
     machines.c.id
     == sa.select(addresses.c.machine_id).where(addresses.c.address == _KEY).scalar_subquery()
 )
+_OTHERS_ALIVE = (
+    sa.select(machines.c.id)
+    .where((machines.c.id != _KEY) & (machines.c.held == "") & ~machines.c.paused)
+    .where(machines.c.seen_at >= sa.bindparam("since"))
+    .limit(1)
+)
 _UPDATE = sa.update(machines).where(machines.c.id == _KEY)
+_UPDATE_MAC = sa.update(macs).where(macs.c.mac == _KEY)
+_SENT_TO_MAC = sa.select(macs.c.sent_attempt_id).where(macs.c.mac == _KEY)
 _PROMISE = sa.select(promises).where(promises.c.machine_id == _KEY)
 _LIVE_MACS = sa.select(macs.c.mac).where(
     (macs.c.asked_as == _KEY) & (macs.c.asked_at >= sa.bindparam("since"))
@@ -137,9 +145,7 @@ class Machines:
 
     def note_asked(self, mac: str, name: str, at: datetime) -> None:
         """The MAC asked under the name (or under none)."""
-        self._connection.execute(
-            sa.update(macs).where(macs.c.mac == mac).values(asked_as=name, asked_at=at)
-        )
+        self._connection.execute(_UPDATE_MAC, {"key": mac, "asked_as": name, "asked_at": at})
 
     def note_address(self, address: str, machine_id: int, at: datetime) -> None:
         """An address belongs to whoever used it last."""
@@ -148,22 +154,16 @@ class Machines:
     def note_sent(self, machine_id: int, mac: str, attempt_id: int | None) -> None:
         """Bytes of the attempt (None: of a firmware program) went out to the machine."""
         self.update(machine_id, sent_attempt_id=attempt_id)
-        self._connection.execute(
-            sa.update(macs).where(macs.c.mac == mac).values(sent_attempt_id=attempt_id)
-        )
+        self._connection.execute(_UPDATE_MAC, {"key": mac, "sent_attempt_id": attempt_id})
 
     def sent_to_mac(self, mac: str) -> int | None:
         """The attempt whose bytes last went to the MAC."""
-        query = sa.select(macs.c.sent_attempt_id).where(macs.c.mac == mac)
-        return self._connection.execute(query).scalar()
+        return self._connection.execute(_SENT_TO_MAC, {"key": mac}).scalar()
 
     def others_alive(self, machine_id: int, since: datetime) -> bool:
         """Whether another machine that is neither held nor paused asked since then."""
-        rows = machines.c
-        alive = (rows.id != machine_id) & (rows.held == "") & ~rows.paused & (rows.seen_at >= since)
-        return (
-            self._connection.execute(sa.select(rows.id).where(alive).limit(1)).first() is not None
-        )
+        others = self._connection.execute(_OTHERS_ALIVE, {"key": machine_id, "since": since})
+        return others.first() is not None
 
     def waiting(self, machine_id: int, since: datetime) -> list[Machine]:
         """Other machines that were told to wait for a workload and asked since then."""

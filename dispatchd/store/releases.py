@@ -16,6 +16,7 @@ releases, assets = schema.releases, schema.assets
 
 #: Built once: building one costs more than running it.
 _KEYS: sa.BindParameter[Any] = sa.bindparam("keys", expanding=True)
+_RELEASE = sa.select(releases).where(releases.c.id == sa.bindparam("key"))
 _LOADED = sa.select(releases).where(releases.c.unloaded_at.is_(None)).order_by(releases.c.id)
 _RELEASES = sa.select(releases).where(releases.c.id.in_(_KEYS))
 _ASSET = sa.select(assets).where(assets.c.id == sa.bindparam("key"))
@@ -29,8 +30,7 @@ class Releases:
         self._connection = connection
 
     def get(self, release_id: int) -> Release:
-        row = self._connection.execute(sa.select(releases).where(releases.c.id == release_id))
-        found = row.mappings().first()
+        found = self._connection.execute(_RELEASE, {"key": release_id}).mappings().first()
         if found is None:
             raise NotFound(f"cannot find release {release_id}")
         return Release(**found)

@@ -40,9 +40,21 @@ _SWAP_WORKLOAD = (
     .returning(workloads)
 )
 _ATTEMPT = sa.select(attempts).where(attempts.c.id == _KEY)
+_NEW_ATTEMPT = (
+    sa.insert(attempts)
+    .values(
+        number=sa.select(sa.func.count() + 1)
+        .where(attempts.c.workload_id == _KEY)
+        .scalar_subquery(),
+        asks=1,
+    )
+    .returning(attempts)
+)
 _OPEN_OF_MACHINE = sa.select(attempts).where(
     (attempts.c.machine_id == _KEY) & attempts.c.ended_at.is_(None)
 )
+# In an order that the index of open ones has: one by id would read all there ever were.
+_OPEN = sa.select(attempts).where(attempts.c.ended_at.is_(None)).order_by(attempts.c.machine_id)
 _SWAP_ATTEMPT = (
     sa.update(attempts)
     .where(attempts.c.id == _KEY)
@@ -99,6 +111,14 @@ _IN_ORDER = sa.select(workloads).order_by(
 )
 _LOADED = sa.select(releases.c.id).where(releases.c.unloaded_at.is_(None))
 _SHOWN = workloads.c.release_id.in_(_LOADED) | workloads.c.state.in_([*RUNNING, State.REPORTED])
+_UNDELIVERED = (
+    sa.select(attempts.c.id)
+    .join(reports, reports.c.attempt_id == attempts.c.id)
+    .join(outbox, outbox.c.report_id == reports.c.id)
+    .where(attempts.c.workload_id == workloads.c.id)
+    .where(outbox.c.state.not_in(list(DELIVERED)))
+)
+_SETTLED = _IN_ORDER.where((workloads.c.state == State.REPORTED) & ~_UNDELIVERED.exists())
 _ALL_SHOWN = _IN_ORDER.where(_SHOWN)
 
 
@@ -182,14 +202,7 @@ class Workloads:
 
     def settled(self) -> list[Workload]:
         """Reported ones with no report left to deliver."""
-        undelivered = (
-            sa.select(attempts.c.id)
-            .join(reports, reports.c.attempt_id == attempts.c.id)
-            .join(outbox, outbox.c.report_id == reports.c.id)
-            .where(attempts.c.workload_id == workloads.c.id)
-            .where(outbox.c.state.not_in(list(DELIVERED)))
-        )
-        return self._select((workloads.c.state == State.REPORTED) & ~undelivered.exists())
+        return [Workload(**row) for row in self._connection.execute(_SETTLED).mappings()]
 
     def candidates(self, machine_id: int) -> list[Candidate]:
         """Everything of loaded releases that waits or runs, as the machine sees it."""
@@ -238,10 +251,7 @@ class Attempts:
         return found[0] if found else None
 
     def open(self) -> list[Attempt]:
-        # In an order that the index of open ones has: one by id would read all there ever were.
-        query = sa.select(attempts).where(attempts.c.ended_at.is_(None))
-        found = self._connection.execute(query.order_by(attempts.c.machine_id)).mappings()
-        return [Attempt(**row) for row in found]
+        return [Attempt(**row) for row in self._connection.execute(_OPEN).mappings()]
 
     def of_workload(self, workload_id: int) -> list[Attempt]:
         """Oldest first."""
@@ -279,19 +289,15 @@ class Attempts:
         return max((one.total_seconds() for one in took), default=None)
 
     def insert(self, *, workload: Workload, machine_id: int, at: datetime) -> Attempt:
-        count = sa.select(sa.func.count()).where(attempts.c.workload_id == workload.id)
-        number = self._connection.execute(count).scalar_one() + 1
-        attempt_id = insert(
-            self._connection,
-            attempts,
-            workload_id=workload.id,
-            machine_id=machine_id,
-            number=number,
-            run=workload.run,
-            assigned_at=at,
-            asks=1,
-        )
-        return self.get(attempt_id)
+        """A further one of the workload, open."""
+        values = {
+            "key": workload.id,
+            "workload_id": workload.id,
+            "machine_id": machine_id,
+            "run": workload.run,
+            "assigned_at": at,
+        }
+        return Attempt(**self._connection.execute(_NEW_ATTEMPT, values).mappings().one())
 
     def swap(self, before: Attempt, **values: Any) -> Attempt:
         """Change the attempt if it is still open or ended as the caller read it; else Stale."""

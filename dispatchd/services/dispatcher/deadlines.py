@@ -15,6 +15,8 @@ log = logging.getLogger(__name__)
 AGAIN = 5.0
 #: Seconds that it sleeps at most, as a sign of life.
 LONGEST = 30.0
+#: Seconds between two looks: in a storm there is news hundreds of times a second.
+BREATH = 0.1
 
 
 class Overseer:
@@ -37,15 +39,18 @@ class Overseer:
                 log.warning("cannot look at deadlines now: %s", error)
                 pause = AGAIN
             self._news.wait(LONGEST if pause is None else min(pause, LONGEST))
+            stopping.wait(BREATH)
 
     def look(self) -> float | None:
         """Act on every deadline that has passed; seconds until the next one, None without any."""
         with self._context.store.reading() as tx:
-            running = [(one, tx.workloads.get(one.workload_id)) for one in tx.attempts.open()]
+            attempts = tx.attempts.open()
+            workloads = tx.workloads.some({attempt.workload_id for attempt in attempts})
             settled = {workload.id: workload for workload in tx.workloads.settled()}
-        self._context.phases.keep_only({attempt.id for attempt, _ in running})
+        self._context.phases.keep_only({attempt.id for attempt in attempts})
         pauses = []
-        for attempt, workload in running:
+        for attempt in attempts:
+            workload = workloads[attempt.workload_id]
             limit, outcome = time_limit(
                 attempt,
                 deadlines=self._context.policy.deadlines,
