@@ -33,7 +33,10 @@ FEW, BREATH = 4, 0.005
 
 
 class Observations:
-    """Notes, each written once. Making one never blocks; first bytes keep their order."""
+    """Notes, each written once. Making one never blocks; first bytes keep their order.
+
+    Who makes a note of what goes out also has it written, before a byte leaves.
+    """
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -48,12 +51,10 @@ class Observations:
     def program(self, machine_id: int, caller: Caller) -> None:
         """Bytes of a firmware program go out: what the machine was sent before is over."""
         self._begun.append(lambda unit: unit.tx.machines.note_sent(machine_id, caller.mac, None))
-        self._wake.set()
 
     def first_byte(self, attempt_id: int, caller: Caller) -> None:
         """Bytes of the attempt's asset go out on some connection."""
         self._begun.append(lambda unit: self._write_first_byte(unit, attempt_id, caller))
-        self._wake.set()
 
     def whole(self, attempt_id: int) -> None:
         """The last byte of the attempt's asset was handed to the kernel."""
@@ -84,7 +85,8 @@ class Observations:
             self._writing.release()
 
     def run(self, stopping: threading.Event) -> None:
-        """Write whenever there is something, until stopped; then once more."""
+        """Write last bytes when there are any, and what could not be written before, until stopped;
+        then once more."""
         while not stopping.is_set():
             self._wake.wait(AGAIN)
             self._wake.clear()
