@@ -94,9 +94,10 @@ class Machines:
     def insert(self, *, name: str = "", at: datetime) -> Machine:
         return self.get(insert(self._connection, machines, name=name, created_at=at))
 
-    def update(self, machine_id: int, **values: Any) -> None:
+    def update(self, machine_id: int, **values: Any) -> bool:
+        """Change the machine; whether there is one. Raises Conflict where another has the name."""
         try:
-            self._connection.execute(_UPDATE, {"key": machine_id, **values})
+            return self._connection.execute(_UPDATE, {"key": machine_id, **values}).rowcount == 1
         except sa.exc.IntegrityError as error:
             raise Conflict(
                 f"cannot name the machine {values.get('name')!r}: another has that name"
@@ -128,7 +129,9 @@ class Machines:
         return self._by_machine(query.order_by(addresses.c.seen_at.desc()))
 
     def live_macs(self, name: str, since: datetime) -> set[str]:
-        """The MACs that asked under the name since then."""
+        """The MACs that asked under the name since then; under no name, none."""
+        if not name:
+            return set()
         asked = self._connection.execute(_LIVE_MACS, {"key": name, "since": since})
         return set(asked.scalars())
 

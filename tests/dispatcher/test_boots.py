@@ -1,5 +1,7 @@
 """Boot after boot of whole machines: the stories that went wrong elsewhere."""
 
+import sqlite3
+from contextlib import closing
 from itertools import groupby
 
 import pytest
@@ -102,3 +104,26 @@ def test_machines_behind_one_address_are_told_apart_by_their_names(lab: Lab, rou
         assert (one.report(), two.report()) == handed
     lab.later(HOUR)
     assert (one.report("late"), two.report("late")) == ("c.efi", "d.efi")
+
+
+def test_what_was_announced_is_given_while_another_process_writes(lab: Lab) -> None:
+    lab.load("a.efi")
+    epyc = machine(lab, name="epyc", mac="aa:00:00:00:00:01")
+    announced = epyc.head()
+    with closing(sqlite3.connect(lab.url.removeprefix("sqlite:///"))) as other:
+        other.execute("BEGIN IMMEDIATE")
+        given = lab.asks.get(epyc.caller)
+        rest = lab.asks.resume(epyc.caller)
+    assert announced.sha256 == given.sha256 == rest.sha256
+    assert announced.attempt_id == given.attempt_id == rest.attempt_id
+
+
+def test_a_machine_that_is_forgotten_in_the_middle_of_an_answer_stays_forgotten(lab: Lab) -> None:
+    epyc = machine(lab, name="epyc", mac="aa:00:00:00:00:01")
+    epyc.head()
+    offer = lab.asks.get(epyc.caller)
+    lab.operator.forget_machine("epyc", by="alice")
+    assert offer.machine_id is not None
+    lab.observations.program(offer.machine_id, epyc.caller)
+    lab.observations.flush()
+    assert lab.overview.machines().machines == []

@@ -15,7 +15,7 @@ from dispatchd.domain.model import (
 )
 from dispatchd.domain.schedule import choose
 from dispatchd.services.dispatcher.endings import end, release
-from dispatchd.services.dispatcher.identity import ALIVE, Caller, identify
+from dispatchd.services.dispatcher.identity import ALIVE, Caller, identify, known
 from dispatchd.services.dispatcher.idle import Idle
 from dispatchd.services.dispatcher.observations import Observations
 from dispatchd.services.dispatcher.offers import Offer
@@ -43,23 +43,25 @@ class Asks:
 
     def get(self, caller: Caller) -> Offer:
         """A GET without Range: what the HEAD before it announced, else an ask."""
+        promise = self._promise_to(caller)
+        if promise and promise.by_head and self._age(promise) <= PROMISED:
+            return _promised(promise)
         with self._context.unit(wait=DATABASE_WAIT) as unit:
-            machine = self._identify(unit, caller)
-            promise = unit.tx.machines.promise(machine.id) if machine else None
-            if promise and promise.by_head and self._age(promise) <= PROMISED:
-                offer = _promised(promise)
-            else:
-                offer = self._ask(unit, machine, caller, by_head=False)
-            return offer
+            return self._ask(unit, self._identify(unit, caller), caller, by_head=False)
 
     def resume(self, caller: Caller) -> Offer:
         """A GET with Range: the bytes that the machine was promised last, and never an ask."""
-        with self._context.unit(wait=DATABASE_WAIT) as unit:
-            machine = identify(unit, caller, may_create=False)
-            promise = unit.tx.machines.promise(machine.id) if machine else None
-            if promise is None:
-                return Offer(status=404, handed="nothing: no download to resume")
-            return _promised(promise)
+        promise = self._promise_to(caller)
+        if promise is None:
+            return Offer(status=404, handed="nothing: no download to resume")
+        return _promised(promise)
+
+    def _promise_to(self, caller: Caller) -> Promise | None:
+        """What the machine was promised last. Read only: whose it is was written down with it, and
+        that the machine is here is noted with the bytes."""
+        with self._context.store.reading() as tx:
+            machine = known(tx, caller, self._context.clock.now())
+            return tx.machines.promise(machine.id) if machine else None
 
     def _identify(self, unit: Unit, caller: Caller) -> Machine | None:
         return identify(unit, caller, may_create=not self._context.policy.only_known)

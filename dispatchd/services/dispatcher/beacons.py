@@ -193,5 +193,5 @@ def _effect(unit: Unit, attempt: Attempt, workload: Workload) -> Event | None:
 
 def _seen(unit: Unit, attempt: Attempt, caller: Caller) -> Machine:
     machine = unit.tx.machines.get(attempt.machine_id)
-    note(unit, machine, caller)
+    note(unit, machine.id, caller)
     return unit.tx.machines.get(machine.id)

@@ -3,13 +3,14 @@
 An address is weak: DHCP may give firmware and operating system different ones, so it counts last.
 """
 
-from collections.abc import Container
+from collections.abc import Container, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from dispatchd.domain.event import Kind
 from dispatchd.domain.model import Attempt, Machine
 from dispatchd.services.dispatcher.unit import Unit
+from dispatchd.store.store import Transaction
 from dispatchd.wire import KnownBy
 
 #: A machine, or a MAC under a name, that asked within this time is alive.
@@ -28,12 +29,16 @@ class Caller:
 def identify(unit: Unit, caller: Caller, *, may_create: bool) -> Machine | None:
     """The machine that asks, made anew where ``may_create``; else None when it is not known."""
     machines = unit.tx.machines
-    name = caller.name
-    if name and _is_shared(unit, caller):
-        name = ""
-    machine = machines.by_name(name) or machines.by_mac(caller.mac)
-    if machine is None and not name:
-        machine = _at_address(unit, caller)
+    live = machines.live_macs(caller.name, unit.now - ALIVE)
+    name = _own_name(caller, live)
+    if name != caller.name and caller.mac and caller.mac not in live:
+        macs = ", ".join(sorted({*live, caller.mac}))
+        unit.tell(
+            Kind.NAME_CONFLICT,
+            f"two machines ask as {caller.name} ({macs}): both are known by their MAC until the "
+            "boot URL of one of them is changed",
+        )
+    machine = _found(unit.tx, caller, name)
     if machine is not None and name and machine.name != name:
         # A name that is new here names the machine, unless that already goes by another one.
         if machine.name:
@@ -44,10 +49,15 @@ def identify(unit: Unit, caller: Caller, *, may_create: bool) -> Machine | None:
         if not may_create:
             return None
         machine = machines.insert(name=name, at=unit.now)
-    note(unit, machine, caller)
-    if caller.mac:
-        machines.note_asked(caller.mac, caller.name, unit.now)
+    note_asked(unit, machine.id, caller)
     return machines.get(machine.id)
+
+
+def known(tx: Transaction, caller: Caller, now: datetime) -> Machine | None:
+    """The machine that asks, if nothing has to be written to tell which it is."""
+    name = _own_name(caller, tx.machines.live_macs(caller.name, now - ALIVE))
+    machine = _found(tx, caller, name)
+    return None if machine is not None and name and machine.name != name else machine
 
 
 def known_by(machine: Machine, shared: Container[str]) -> KnownBy:
@@ -59,36 +69,41 @@ def known_by(machine: Machine, shared: Container[str]) -> KnownBy:
     return "mac" if machine.mac else "address"
 
 
-def note(unit: Unit, machine: Machine, caller: Caller) -> None:
-    """Remember when and where the machine was seen."""
+def note(unit: Unit, machine_id: int, caller: Caller) -> None:
+    """Remember when and where the machine was seen, unless it was forgotten meanwhile."""
+    machines = unit.tx.machines
+    if machines.update(machine_id, seen_at=unit.now):
+        machines.note_address(caller.address, machine_id, unit.now)
+        if caller.mac:
+            machines.note_mac(caller.mac, machine_id, unit.now)
+
+
+def note_asked(unit: Unit, machine_id: int, caller: Caller) -> None:
+    """Remember when and where the machine was seen, and under which name it asked."""
+    note(unit, machine_id, caller)
     if caller.mac:
-        unit.tx.machines.note_mac(caller.mac, machine.id, unit.now)
-    unit.tx.machines.note_address(caller.address, machine.id, unit.now)
-    unit.tx.machines.update(machine.id, seen_at=unit.now)
+        unit.tx.machines.note_asked(caller.mac, caller.name, unit.now)
 
 
-def _is_shared(unit: Unit, caller: Caller) -> bool:
-    """Whether two live MACs ask under the caller's name; says so when it is found out."""
-    live = unit.tx.machines.live_macs(caller.name, unit.now - ALIVE)
-    others = live - {caller.mac}
-    if not caller.mac:
-        return len(live) > 1
-    if others and caller.mac not in live:
-        macs = ", ".join(sorted({*others, caller.mac}))
-        unit.tell(
-            Kind.NAME_CONFLICT,
-            f"two machines ask as {caller.name} ({macs}): both are known by their MAC until the "
-            "boot URL of one of them is changed",
-        )
-    return bool(others)
+def _found(tx: Transaction, caller: Caller, name: str) -> Machine | None:
+    """Who is known by the name or the MAC, and, where there is no name, by the address."""
+    machine = tx.machines.by_name(name) or tx.machines.by_mac(caller.mac)
+    return _at_address(tx, caller) if machine is None and not name else machine
 
 
-def _at_address(unit: Unit, caller: Caller) -> Machine | None:
+def _own_name(caller: Caller, live: Set[str]) -> str:
+    """The caller's name, or empty where it counts for nobody: ``live`` MACs ask under it, and with
+    the caller's own they are two or more.
+    """
+    return caller.name if len(live | {caller.mac} - {""}) < 2 else ""
+
+
+def _at_address(tx: Transaction, caller: Caller) -> Machine | None:
     """The machine last seen at the address. One that is known to have another MAC than the caller
     has lost it: DHCP gave the address to somebody else since. One of another name is another one,
     behind the same router.
     """
-    machine = unit.tx.machines.by_address(caller.address)
+    machine = tx.machines.by_address(caller.address)
     if machine is None or (caller.mac and machine.mac):
         return None
     return None if caller.name and machine.name not in ("", caller.name) else machine
@@ -111,7 +126,7 @@ def meant_attempt(unit: Unit, caller: Caller, late: float) -> Attempt | None:
             return by_name
         if _may_speak(attempt, unit.now, late):
             return attempt
-    machine = named or machines.by_mac(caller.mac) or _at_address(unit, caller)
+    machine = named or machines.by_mac(caller.mac) or _at_address(unit.tx, caller)
     return _latest_attempt(unit, machine, late) if machine else None
 
 

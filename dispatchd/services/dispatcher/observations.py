@@ -19,7 +19,7 @@ from dispatchd.domain.event import Kind
 from dispatchd.domain.lifecycle import Event, advance
 from dispatchd.domain.model import Attempt, State
 from dispatchd.errors import StoreError
-from dispatchd.services.dispatcher.identity import Caller
+from dispatchd.services.dispatcher.identity import Caller, note_asked
 from dispatchd.services.dispatcher.unit import Context, Unit
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ class Observations:
 
     def program(self, machine_id: int, caller: Caller) -> None:
         """Bytes of a firmware program go out: what the machine was sent before is over."""
-        self._begun.append(lambda unit: unit.tx.machines.note_sent(machine_id, caller.mac, None))
+        self._begun.append(lambda unit: _write_sent(unit, machine_id, caller, None))
 
     def first_byte(self, attempt_id: int, caller: Caller) -> None:
         """Bytes of the attempt's asset go out on some connection."""
@@ -126,7 +126,7 @@ class Observations:
 
     def _write_first_byte(self, unit: Unit, attempt_id: int, caller: Caller) -> None:
         attempt = unit.tx.attempts.get(attempt_id)
-        unit.tx.machines.note_sent(attempt.machine_id, caller.mac, attempt.id)
+        _write_sent(unit, attempt.machine_id, caller, attempt.id)
         if attempt.first_byte_at is not None:
             return
         attempt = unit.tx.attempts.swap(attempt, first_byte_at=unit.now)
@@ -151,3 +151,9 @@ class Observations:
         text = f"{workload.label}: {machine.label} has all bytes, after {took:.0f} s"
         unit.tell(Kind.WHOLE, text, workload=workload, machine=machine, attempt=attempt)
         return attempt
+
+
+def _write_sent(unit: Unit, machine_id: int, caller: Caller, attempt_id: int | None) -> None:
+    """Whom bytes of the attempt (None: of a firmware program) go to, and where that is."""
+    note_asked(unit, machine_id, caller)
+    unit.tx.machines.note_sent(machine_id, caller.mac, attempt_id)
