@@ -7,13 +7,10 @@ import logging
 import signal
 import threading
 from collections.abc import Callable, MutableMapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from importlib.metadata import version
 
-from dispatchd.domain import lifecycle
 from dispatchd.domain.event import Event, Kind
-from dispatchd.domain.model import Delivery
-from dispatchd.errors import DispatchError
 from dispatchd.faces.boot import BootFace
 from dispatchd.faces.control import ControlFace
 from dispatchd.faces.crowd import within_descriptors
@@ -37,21 +34,23 @@ from dispatchd.services.dispatcher.observations import Observations
 from dispatchd.services.dispatcher.operator import Operator
 from dispatchd.services.dispatcher.overview import Overview
 from dispatchd.services.dispatcher.phases import Phases
-from dispatchd.services.dispatcher.unit import Context, Policy
+from dispatchd.services.dispatcher.unit import Context
 from dispatchd.services.fetcher import Fetcher
 from dispatchd.services.forgetting import Forgetting
 from dispatchd.services.github import GitHub, Token
+from dispatchd.services.greeting import greet
 from dispatchd.services.hooks import Hooks
 from dispatchd.services.knocks import KnockBook
 from dispatchd.services.login import Login
 from dispatchd.services.neighbours import Neighbours
 from dispatchd.services.network import Endpoint, boot_urls
 from dispatchd.services.outbox import Outbox
-from dispatchd.services.programs import Programs
 from dispatchd.services.pulse import Watchdog
 from dispatchd.services.reload import Reload
 from dispatchd.services.restarts import tell_start, tell_stop
 from dispatchd.services.room import Room
+from dispatchd.services.rules import Rules
+from dispatchd.services.status_line import StatusLine
 from dispatchd.services.storeroom import Storeroom
 from dispatchd.services.systemd import Systemd
 from dispatchd.services.threads import Threads
@@ -59,7 +58,6 @@ from dispatchd.services.token import TokenStore
 from dispatchd.settings import Settings
 from dispatchd.store.lock import locked
 from dispatchd.store.store import Store
-from dispatchd.wire import counted
 
 log = logging.getLogger(__name__)
 
@@ -69,8 +67,6 @@ BOOT_THREADS, BOOT_CONNECTIONS = 8, 4000
 CONTROL_THREADS, CONTROL_CONNECTIONS = 4, 100
 #: Seconds that requests in flight may take when dispatchd stops.
 GRACE = 5.0
-#: Seconds between two looks at the counts that systemctl status shows.
-STATUS = 5.0
 #: Seconds that some parts may be busy without a sign of life: GitHub may keep them waiting, and
 #: loading a directory copies its files.
 PATIENCE = {"catalog": 900.0, "outbox": 900.0, "control workers": 900.0}
@@ -90,7 +86,7 @@ class Daemon:
         read: Callable[[], Settings],
     ) -> None:
         self._read = read
-        self._apply(settings)
+        self._rules = Rules.of(settings)
         self._environ = environ
         self._stack = ExitStack()
         self._clock = SystemClock()
@@ -147,14 +143,21 @@ class Daemon:
             "catalog": self._catalog.run,
             "outbox": self._outbox.run,
             "hooks": self._hooks.run,
-            "status": self._report_status,
+            "status": StatusLine(self._systemd, counts=self._overview.counts).run,
             "watchdog": Watchdog(self._systemd, self._threads.pulses, ask=self._loop.ask).run,
         }
         if self._settings.discovery.enabled:
             services["discovery"] = self._discovery().run
         for name, service in services.items():
             self._threads.start(name, service)
-        self._say_hello()
+        tell_start(self._store, self._clock, version=VERSION)
+        greet(
+            self._settings,
+            self._store,
+            urls=self._urls(),
+            socket=self._control_listeners[0].getsockname(),
+            token=self._tokens.current(),
+        )
         # What is here now stays: to look through it for garbage keeps every request waiting.
         gc.freeze()
         self._systemd.ready()
@@ -244,7 +247,7 @@ class Daemon:
         context = Context(
             store=store,
             clock=clock,
-            policies=lambda: self._policy,
+            policies=lambda: self._rules.policy,
             phases=Phases(clock),
             ages=Ages(clock),
             has_bytes=lambda sha256: cache.path(sha256) is not None,
@@ -263,13 +266,13 @@ class Daemon:
         self._endpoints = [Endpoint.of(listener) for listener in self._listeners]
         idle = Idle(
             context,
-            programs=lambda: self._programs,
+            programs=lambda: self._rules.programs,
             here=self._here,
             draining=self._draining.is_set,
         )
         self._boot = BootFace(
             path=self._settings.boot.path,
-            allow=lambda: self._allow,
+            allow=lambda: self._rules.allow,
             clock=clock,
             asks=Asks(context, idle=idle, observations=self._observations),
             beacons=Beacons(context),
@@ -305,24 +308,13 @@ class Daemon:
             backups=Backups(store, clock, self._settings.state_dir),
         )
 
-    def _apply(self, settings: Settings) -> None:
-        """Take the settings over; parts ask for what can change at each use."""
-        self._programs = Programs.load(poweroff=settings.poweroff, wait=settings.wait)
-        self._allow = settings.boot.networks()
-        names = lifecycle.Deadlines.__slots__
-        self._policy = Policy(
-            deadlines=lifecycle.Deadlines(
-                **{name: float(getattr(settings.deadlines, name)) for name in names}
-            ),
-            idle=settings.queue.idle,
-            max_tries=settings.queue.attempts,
-            only_known=settings.boot.machines == "known",
-            report_failures=settings.reports.failures,
-        )
-        self._settings = settings
+    @property
+    def _settings(self) -> Settings:
+        """Those of the moment: parts ask for what can change at each use."""
+        return self._rules.settings
 
     def _reapply(self, settings: Settings) -> None:
-        self._apply(settings)
+        self._rules = Rules.of(settings)
         self._room.resize(max_size=settings.cache.max_size, min_free=settings.cache.min_free)
         self._wake()
 
@@ -379,28 +371,3 @@ class Daemon:
     def _die(self, thread: str) -> None:
         self._crashed = True
         self._stop(f"the {thread} thread died")
-
-    def _report_status(self, stopping: threading.Event) -> None:
-        """Keep the line that `systemctl status` shows up to date."""
-        while not stopping.is_set():
-            with suppress(DispatchError):
-                counts = self._overview.counts()
-                words = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
-                self._systemd.status(words or "nothing loaded")
-            stopping.wait(STATUS)
-
-    def _say_hello(self) -> None:
-        settings = self._settings
-        tell_start(self._store, self._clock, version=VERSION)
-        log.info("settings from %s", settings.source or "the defaults")
-        log.info("state in %s, cache in %s", settings.state_dir, settings.cache_dir)
-        for url in self._urls():
-            log.info("boot URL for the firmware: %s", url)
-        log.info("control socket: %s", self._control_listeners[0].getsockname())
-        token = self._tokens.current()
-        log.info("GitHub: %s", token or "no token yet (dispatchctl login): reports wait here")
-        with self._store.reading() as tx:
-            waiting = tx.outbox.count(Delivery.PENDING) + tx.outbox.count(Delivery.HELD)
-            releases = ", ".join(release.name for release in tx.releases.loaded())
-        reports = counted(waiting, "report")
-        log.info("queue: %s; %s to deliver", releases or "nothing loaded", reports)
