@@ -14,7 +14,7 @@ from dispatchd.domain.event import Event, Kind
 from dispatchd.faces.boot import BootFace
 from dispatchd.faces.control import ControlFace
 from dispatchd.faces.crowd import within_descriptors
-from dispatchd.faces.fallbacks import Fallbacks
+from dispatchd.faces.fallbacks import Fallbacks, Waits
 from dispatchd.faces.inherited import inherit
 from dispatchd.faces.loop import Loop
 from dispatchd.faces.sockets import listen_tcp, listen_unix
@@ -284,6 +284,7 @@ class Daemon:
             cache=cache,
             neighbours=Neighbours(),
             fallbacks=Fallbacks(clock, window=PROMISED),
+            waits=Waits(clock),
         )
         self._reload = Reload(
             store,

@@ -10,7 +10,6 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import BytesIO
@@ -23,10 +22,10 @@ from dispatchd.domain.media import parse_boot_path
 from dispatchd.errors import BadRequest, StoreError
 from dispatchd.faces import byterange
 from dispatchd.faces.channel import Transfer
-from dispatchd.faces.fallbacks import Fallbacks
+from dispatchd.faces.fallbacks import Fallbacks, Waits
 from dispatchd.faces.page import render_page
 from dispatchd.services.clock import Clock
-from dispatchd.services.dispatcher.asks import DATABASE_WAIT, Asks
+from dispatchd.services.dispatcher.asks import Asks
 from dispatchd.services.dispatcher.beacons import Beacons
 from dispatchd.services.dispatcher.content import parse_content
 from dispatchd.services.dispatcher.identity import Caller
@@ -83,6 +82,7 @@ class BootFace:
     cache: Bytes
     neighbours: Neighbours
     fallbacks: Fallbacks
+    waits: Waits
 
     def application(self) -> "WSGIApplication":
         """The WSGI application. Host is never judged: firmware leaves the port out of it."""
@@ -147,15 +147,15 @@ class BootFace:
         if announced is not None and announced.status == 200 and announced.machine_id is None:
             return announced
         try:
-            self.observations.write(wait=DATABASE_WAIT)
             if is_head:
-                offer = self.asks.head(caller)
+                offer = self.asks.head(caller, wait=self.waits.seconds())
                 self.fallbacks.promise(caller, offer)
                 return offer
             if "Range" in request.headers:
                 return self.asks.resume(caller)
-            return self.asks.get(caller)
+            return self.asks.get(caller, wait=self.waits.seconds())
         except StoreError as error:
+            self.waits.in_vain()
             log.error("cannot serve %s from the queue: %s", caller.address, error)
         except Exception:
             log.exception("cannot serve %s from the queue", caller.address)
@@ -243,8 +243,11 @@ class BootFace:
     def _write_down(self) -> None:
         """Have on disk what goes out, before a byte leaves: if we are killed in between, whose is
         the beacon that speaks then? It goes out all the same where the database does not answer."""
-        with suppress(StoreError):
-            self.observations.write(wait=DATABASE_WAIT)
+        try:
+            self.observations.write(wait=self.waits.seconds())
+        except StoreError as error:
+            self.waits.in_vain()
+            log.debug("cannot write down yet what goes out: %s", error)
 
     def _boot(self, caller: Caller) -> tuple[flask.Response, str, int | None]:
         try:

@@ -1,8 +1,31 @@
-"""What machines were announced, for when the database does not answer."""
+"""For when the database does not answer: what machines were announced, and how long to wait."""
 
 from dispatchd.services.clock import Clock
+from dispatchd.services.dispatcher.asks import DATABASE_WAIT
 from dispatchd.services.dispatcher.identity import Caller
 from dispatchd.services.dispatcher.offers import Offer
+
+#: Seconds for which one that waited in vain is a warning to others, and that these wait.
+WARNED, BRIEF = 2.0, 0.05
+
+
+class Waits:
+    """How long an answer to firmware waits for the database: not long, where it has just kept
+    another one waiting in vain. Else those behind would wait for the workers, too, which are few.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._warned_until = clock.monotonic()
+
+    def seconds(self) -> float:
+        """How long the next one waits."""
+        return BRIEF if self._clock.monotonic() < self._warned_until else DATABASE_WAIT
+
+    def in_vain(self) -> None:
+        """Somebody waited, and the database did not answer."""
+        if self._clock.monotonic() >= self._warned_until:
+            self._warned_until = self._clock.monotonic() + WARNED
 
 
 class Fallbacks:

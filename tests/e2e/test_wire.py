@@ -9,6 +9,7 @@ import socket
 import sqlite3
 import unicodedata
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -315,6 +316,24 @@ def test_firmware_has_its_answer_though_what_was_sent_cannot_be_written_down(
         assert announced.status == 200
     database.execute("ROLLBACK")
     database.close()
+
+
+def test_a_whole_lab_has_its_answers_while_the_database_is_locked(
+    tmp_path: Path, daemon: RunningDaemon, image: bytes
+) -> None:
+    load(daemon, tmp_path)
+    promised, _ = ask(daemon, "HEAD", "/dispatch/early")
+    asked = [f"/dispatch/machine-{number}" for number in range(120)]
+
+    def power_on(path: str) -> int:
+        return ask(daemon, "HEAD", path, timeout=FIRMWARE)[0].status
+
+    with closing(sqlite3.connect(daemon.directory / "state/dispatchd.db")) as database:
+        database.execute("BEGIN IMMEDIATE")
+        with ThreadPoolExecutor(len(asked)) as pool:
+            assert set(pool.map(power_on, asked)) == {200}
+        given, _ = ask(daemon, "GET", "/dispatch/early", timeout=FIRMWARE)
+    assert given.getheader("ETag") == promised.getheader("ETag")
 
 
 def test_a_report_far_too_large_is_read_to_its_end_and_its_beginning_kept(

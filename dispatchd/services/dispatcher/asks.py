@@ -29,25 +29,23 @@ DATABASE_WAIT = 0.6
 
 
 class Asks:
-    """The use cases of HEAD and GET."""
+    """The use cases of HEAD and GET. ``wait``: seconds that each waits for its turn to write."""
 
     def __init__(self, context: Context, *, idle: Idle, observations: Observations) -> None:
         self._context = context
         self._idle = idle
         self._observations = observations
 
-    def head(self, caller: Caller) -> Offer:
+    def head(self, caller: Caller, *, wait: float = DATABASE_WAIT) -> Offer:
         """A HEAD: always an ask."""
-        with self._context.unit(wait=DATABASE_WAIT) as unit:
-            return self._ask(unit, self._identify(unit, caller), caller, by_head=True)
+        return self._answer(caller, by_head=True, wait=wait)
 
-    def get(self, caller: Caller) -> Offer:
+    def get(self, caller: Caller, *, wait: float = DATABASE_WAIT) -> Offer:
         """A GET without Range: what the HEAD before it announced, else an ask."""
         promise = self._promise_to(caller)
         if promise and promise.by_head and self._age(promise) <= PROMISED:
             return _promised(promise)
-        with self._context.unit(wait=DATABASE_WAIT) as unit:
-            return self._ask(unit, self._identify(unit, caller), caller, by_head=False)
+        return self._answer(caller, by_head=False, wait=wait)
 
     def resume(self, caller: Caller) -> Offer:
         """A GET with Range: the bytes that the machine was promised last, and never an ask."""
@@ -56,15 +54,19 @@ class Asks:
             return Offer(status=404, handed="nothing: no download to resume")
         return _promised(promise)
 
+    def _answer(self, caller: Caller, *, by_head: bool, wait: float) -> Offer:
+        # What the queue is to hand out depends on what was sent.
+        self._observations.write(wait=wait)
+        with self._context.unit(wait=wait) as unit:
+            machine = identify(unit, caller, may_create=not self._context.policy.only_known)
+            return self._ask(unit, machine, caller, by_head=by_head)
+
     def _promise_to(self, caller: Caller) -> Promise | None:
         """What the machine was promised last. Read only: whose it is was written down with it, and
         that the machine is here is noted with the bytes."""
         with self._context.store.reading() as tx:
             machine = known(tx, caller, self._context.clock.now())
             return tx.machines.promise(machine.id) if machine else None
-
-    def _identify(self, unit: Unit, caller: Caller) -> Machine | None:
-        return identify(unit, caller, may_create=not self._context.policy.only_known)
 
     def _age(self, promise: Promise) -> float:
         return self._context.ages.of("ask", promise.machine_id, promise.made_at)
