@@ -152,7 +152,7 @@ class BootFace:
                 self.fallbacks.promise(caller, offer)
                 return offer
             if "Range" in request.headers:
-                return self.asks.resume(caller)
+                return self.asks.resume(caller, wait=self.waits.seconds())
             return self.asks.get(caller, wait=self.waits.seconds())
         except StoreError as error:
             self.waits.in_vain()

@@ -56,6 +56,11 @@ _LIVE_MACS = sa.select(macs.c.mac).where(
 _ASKED = sa.select(macs.c.asked_as, macs.c.mac).where(
     (macs.c.asked_as != "") & (macs.c.asked_at >= sa.bindparam("since"))
 )
+_HAS_ASKED = sa.select(macs.c.mac).where(
+    (macs.c.machine_id == _KEY)
+    & (macs.c.mac == sa.bindparam("mac"))
+    & (macs.c.asked_as == sa.bindparam("name"))
+)
 _QUEUE = sa.select(schema.queue)
 _PUT = {
     table: (sa.update(table).where(column == _KEY), sa.insert(table))
@@ -141,6 +146,11 @@ class Machines:
         for name, mac in self._connection.execute(_ASKED, {"since": since}):
             found.setdefault(name, set()).add(mac)
         return {name: those for name, those in found.items() if len(those) > 1}
+
+    def has_asked(self, machine_id: int, mac: str, name: str) -> bool:
+        """Whether the MAC is the machine's and asked under the name (or under none) last."""
+        said = {"key": machine_id, "mac": mac, "name": name}
+        return self._connection.execute(_HAS_ASKED, said).first() is not None
 
     def note_mac(self, mac: str, machine_id: int, at: datetime) -> None:
         """The MAC is the machine's."""

@@ -20,6 +20,7 @@ from dispatchd.services.dispatcher.idle import Idle
 from dispatchd.services.dispatcher.observations import Observations
 from dispatchd.services.dispatcher.offers import Offer
 from dispatchd.services.dispatcher.unit import Context, Unit
+from dispatchd.store.store import Transaction
 
 #: Seconds in which a GET belongs to the machine's HEAD before it.
 PROMISED = 120.0
@@ -38,35 +39,43 @@ class Asks:
 
     def head(self, caller: Caller, *, wait: float = DATABASE_WAIT) -> Offer:
         """A HEAD: always an ask."""
-        return self._answer(caller, by_head=True, wait=wait)
+        # What the queue is to hand out depends on what was sent.
+        self._observations.write(wait=wait)
+        with self._context.unit(wait=wait) as unit:
+            return self._ask(unit, self._identify(unit, caller), caller, by_head=True)
 
     def get(self, caller: Caller, *, wait: float = DATABASE_WAIT) -> Offer:
         """A GET without Range: what the HEAD before it announced, else an ask."""
-        promise = self._promise_to(caller)
-        if promise and promise.by_head and self._age(promise) <= PROMISED:
-            return _promised(promise)
-        return self._answer(caller, by_head=False, wait=wait)
+        with self._context.store.reading() as tx:
+            announced = self._announced(tx, known(tx, caller, self._context.clock.now()))
+        if announced is not None:
+            return announced
+        self._observations.write(wait=wait)
+        with self._context.unit(wait=wait) as unit:
+            machine = self._identify(unit, caller)
+            announced = self._announced(unit.tx, machine)
+            return announced or self._ask(unit, machine, caller, by_head=False)
 
-    def resume(self, caller: Caller) -> Offer:
+    def resume(self, caller: Caller, *, wait: float = DATABASE_WAIT) -> Offer:
         """A GET with Range: the bytes that the machine was promised last, and never an ask."""
-        promise = self._promise_to(caller)
+        with self._context.store.reading() as tx:
+            promise = _promise_to(tx, known(tx, caller, self._context.clock.now()))
+        if promise is None:
+            with self._context.unit(wait=wait) as unit:
+                promise = _promise_to(unit.tx, identify(unit, caller, may_create=False))
         if promise is None:
             return Offer(status=404, handed="nothing: no download to resume")
         return _promised(promise)
 
-    def _answer(self, caller: Caller, *, by_head: bool, wait: float) -> Offer:
-        # What the queue is to hand out depends on what was sent.
-        self._observations.write(wait=wait)
-        with self._context.unit(wait=wait) as unit:
-            machine = identify(unit, caller, may_create=not self._context.policy.only_known)
-            return self._ask(unit, machine, caller, by_head=by_head)
+    def _announced(self, tx: Transaction, machine: Machine | None) -> Offer | None:
+        """What a HEAD of the machine announced, as long as that counts."""
+        promise = _promise_to(tx, machine)
+        if promise is None or not promise.by_head or self._age(promise) > PROMISED:
+            return None
+        return _promised(promise)
 
-    def _promise_to(self, caller: Caller) -> Promise | None:
-        """What the machine was promised last. Read only: whose it is was written down with it, and
-        that the machine is here is noted with the bytes."""
-        with self._context.store.reading() as tx:
-            machine = known(tx, caller, self._context.clock.now())
-            return tx.machines.promise(machine.id) if machine else None
+    def _identify(self, unit: Unit, caller: Caller) -> Machine | None:
+        return identify(unit, caller, may_create=not self._context.policy.only_known)
 
     def _age(self, promise: Promise) -> float:
         return self._context.ages.of("ask", promise.machine_id, promise.made_at)
@@ -191,6 +200,10 @@ def _promise(offer: Offer, machine_id: int, unit: Unit, *, by_head: bool) -> Pro
         size=offer.size,
         media_type=offer.media_type,
     )
+
+
+def _promise_to(tx: Transaction, machine: Machine | None) -> Promise | None:
+    return None if machine is None else tx.machines.promise(machine.id)
 
 
 def _promised(promise: Promise) -> Offer:

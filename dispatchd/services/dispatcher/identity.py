@@ -54,10 +54,16 @@ def identify(unit: Unit, caller: Caller, *, may_create: bool) -> Machine | None:
 
 
 def known(tx: Transaction, caller: Caller, now: datetime) -> Machine | None:
-    """The machine that asks, if nothing has to be written to tell which it is."""
+    """The machine that asks, if its name and its MAC are written down already. Its address, which
+    may be new, is noted with the bytes that it is sent.
+    """
     name = _own_name(caller, tx.machines.live_macs(caller.name, now - ALIVE))
     machine = _found(tx, caller, name)
-    return None if machine is not None and name and machine.name != name else machine
+    if machine is None or (name and machine.name != name):
+        return None
+    if caller.mac and not tx.machines.has_asked(machine.id, caller.mac, caller.name):
+        return None
+    return machine
 
 
 def known_by(machine: Machine, shared: Container[str]) -> KnownBy:

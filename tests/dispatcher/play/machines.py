@@ -68,8 +68,12 @@ class Machines(Promises):
     @rule(number=servers, way=ways, sends=st.booleans())
     def get(self, number: int, way: str, sends: bool) -> None:
         caller = self.request(number, way)
+        was_at = None if self.reference.tells_more(caller) else dict(self.reference.addresses)
         known = self.reference.who_asks(caller, may_be_new=not self.lab.policy.only_known)
         if known is not None and known.latest is not None and self._is_announced(known):
+            if was_at is not None and not sends:
+                # Where it is now is written down with the bytes that it is sent.
+                self.reference.addresses = was_at
             offer = self.lab.asks.get(caller)
             assert _bytes(offer) == _bytes(known.latest.offer), (
                 "a GET gives what its HEAD announced"

@@ -66,12 +66,7 @@ class Reference:
 
     def who_asks(self, caller: Caller, *, may_be_new: bool = True) -> Known | None:
         """The machine that asks; None where it is not known and may not become so."""
-        others = self._live(caller.name) - {caller.mac}
-        shared = bool(others) if caller.mac else len(others) > 1
-        name = "" if shared else caller.name
-        known = self.names.get(name) or self.macs.get(caller.mac)
-        if known is None and not name:
-            known = self._at(caller)
+        known, name = self._found(caller)
         if known is not None and name and known.name not in ("", name):
             known = None
         if known is None:
@@ -85,6 +80,16 @@ class Reference:
         if caller.mac:
             self.asked[caller.mac] = (caller.name, self.clock.now())
         return known
+
+    def tells_more(self, caller: Caller) -> bool:
+        """Whether the caller tells more than is known: more than where the machine is now."""
+        known, name = self._found(caller)
+        if known is None or (name and known.name != name):
+            return True
+        asked_as, _ = self.asked.get(caller.mac, ("", None))
+        return bool(caller.mac) and (
+            self.macs.get(caller.mac) is not known or asked_as != caller.name
+        )
 
     def answered(self, known: Known, offer: Offer, *, by_head: bool) -> None:
         """An ask of the machine was answered."""
@@ -165,6 +170,16 @@ class Reference:
         for known in self.ids.values():
             if known.latest is not None:
                 known.latest.since.add(what)
+
+    def _found(self, caller: Caller) -> tuple[Known | None, str]:
+        """The machine that the caller seems to be, and its name if that counts for one."""
+        others = self._live(caller.name) - {caller.mac}
+        shared = bool(others) if caller.mac else len(others) > 1
+        name = "" if shared else caller.name
+        known = self.names.get(name) or self.macs.get(caller.mac)
+        if known is None and not name:
+            known = self._at(caller)
+        return known, name
 
     def _latest(self, known: Known, attempts: Attempts) -> Attempt | None:
         """What the machine runs, as far as is known."""
