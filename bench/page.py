@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.table import Row, render
+from bench.warm import ALONE
 
 PAGE = Path(__file__).parent.parent / "docs/performance.md"
 
@@ -22,8 +23,8 @@ Measured on {day}: {machine}.
 ## How
 
 Everything runs on one machine and talks over loopback, so the figures are ratios: what counts is
-dispatchd beside nginx in the same run. Each figure is the median of {rounds} rounds, and the
-servers take turns within a round.
+dispatchd beside nginx in the same run. Each figure is the median of {rounds} rounds ({alone} for
+one machine), and the servers take turns within a round.
 
 - nginx is Debian's, with one worker and `sendfile on`, and no access log; dispatchd is the
   installed program with its database on disk. Both serve the same file of {mib} MiB from the page
@@ -33,7 +34,11 @@ servers take turns within a round.
   figures.
 - Machines throw the bytes away in the kernel (`MSG_TRUNC`), so that they cost as little as
   possible.
-- CPU is what the kernel charged the serving process, all of its threads, from the first HEAD on.
+- CPU is what the kernel charged the serving processes, all of their threads, from the first GET
+  on.
+- TCP's congestion control is the machine's own (named above), for both. bbr arms a timer for each
+  packet, which may cost more than sending it: one connection then runs at one of two speeds, by
+  chance.
 - Meanwhile: during a storm one more machine and one more beacon send small requests, one after
   another with 10 ms between them, until the storm is over. nginx is asked for a file of 16 KiB. A
   PUT may take one fsync longer: the p99 of an fsync on the same disk in the same storm.
@@ -54,6 +59,7 @@ def write(rows: Sequence[Row], *, rounds: int, size: int) -> None:
             day=f"{datetime.now(UTC):%Y-%m-%d}",
             machine=_machine(),
             rounds=rounds,
+            alone=rounds * ALONE,
             mib=size >> 20,
         )
     )

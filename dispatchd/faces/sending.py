@@ -24,7 +24,7 @@ COPIED = 256 * 1024
 #: How far sending stands back behind the daemon's requests: nice(2).
 NICE = 5
 #: Seconds between two pieces of news of one transfer.
-SPACING = 0.25
+SPACING = 1.0
 #: An order: its number, offset and length; with it come the descriptors of socket and file.
 ORDER = struct.Struct("=QQQ")
 #: News of an order: its number, bytes sent so far, and how it ended: 0 whole, or an errno.
