@@ -7,13 +7,14 @@ import os
 import sys
 from pathlib import Path
 
-from dispatchd import crashpoints, settings, units
+from dispatchd import crashpoints, settings_file, units
 from dispatchd.daemon import VERSION, Daemon
 from dispatchd.errors import ConfigError, DispatchError
 from dispatchd.services.clock import SystemClock
 from dispatchd.services.journal import configure
 from dispatchd.services.restore import restore
 from dispatchd.services.token import forbid_dumps
+from dispatchd.settings import Settings
 
 #: sysexits.h: EX_CONFIG. systemd does not restart on it.
 EX_CONFIG = 78
@@ -62,8 +63,8 @@ def _run(arguments: argparse.Namespace) -> int:
             sys.stdout.write(units.unit(arguments.print_unit, Path(sys.argv[0]).absolute()))
             return 0
 
-        def read() -> settings.Settings:
-            return settings.load(arguments.config, os.environ, is_root=os.geteuid() == 0)
+        def read() -> Settings:
+            return settings_file.load(arguments.config, os.environ, is_root=os.geteuid() == 0)
 
         told = read()
         if arguments.restore:

@@ -6,17 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from dispatchd import settings
+from dispatchd import settings_file
 from dispatchd.errors import ConfigError
+from dispatchd.settings import Settings
 from tests.requirements import require_root
 
 EXAMPLE = Path(__file__).parents[1] / "packaging/systemd/dispatchd.toml"
 
 
-def load(tmp_path: Path, text: str, **environ: str) -> settings.Settings:
+def load(tmp_path: Path, text: str, **environ: str) -> Settings:
     path = tmp_path / "dispatchd.toml"
     path.write_text(text)
-    return settings.load(path, {"HOME": "/home/alice"} | environ, is_root=False)
+    return settings_file.load(path, {"HOME": "/home/alice"} | environ, is_root=False)
 
 
 @pytest.mark.parametrize(
@@ -29,15 +30,20 @@ def load(tmp_path: Path, text: str, **environ: str) -> settings.Settings:
         ("[boot]\nlisten = '*:99999'", r"\[boot\] listen"),
         ("[boot]\nlisten = []", r"\[boot\] listen: names no address"),
         ("[boot]\nallow = ['10.0.0.0/40']", r"\[boot\] allow"),
-        ("[boot]\nmachines = 'some'", r"\[boot\] machines: .*some"),
+        ("[boot]\nmachines = 'some'", r"\[boot\] machines: 'some' is not one of any, known"),
         ("[boot]\npath = 'dispatch'", r"\[boot\] path"),
         ("[boot]\nwait = '/nowhere.efi'", r"\[boot\] wait: /nowhere.efi cannot be read"),
         ("[queue]\nattempts = 0", r"\[queue\] attempts"),
-        ("[queue]\nidle = 'off'", r"\[queue\] idle"),
+        (
+            "[queue]\nidle = 'off'",
+            r"\[queue\] idle: 'off' is not one of auto, .*next",
+        ),
         ("[deadlines]\nboot = '10'", r"\[deadlines\] boot: '10' is no length of time"),
         ("[deadlines]\nboot = 10", r"\[deadlines\] boot"),
         ("[cache]\nmax_size = '10 GB'", r"\[cache\] max_size: '10 GB' is no size"),
         ("[github]\napi_url = 'github'", r"\[github\] api_url"),
+        ("[github]\nproxy = 'proxy'", r"\[github\] proxy: 'proxy' is no URL"),
+        ("[github]\nca_bundle = '/no.pem'", r"\[github\] ca_bundle: /no.pem cannot be read"),
         ("[reports]\nfooter = 'yes'", r"\[reports\] footer"),
         ("database = 'postgresql://x'", "database: .*SQLite for now"),
         ("database = 'sqlite:///'", "database: .*names no file"),
@@ -79,33 +85,34 @@ def test_a_misspelt_key_gets_the_nearest_one_as_a_hint(tmp_path: Path) -> None:
 
 def test_a_named_file_that_is_missing_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nowhere\.toml: No such file"):
-        settings.load(tmp_path / "nowhere.toml", {}, is_root=False)
+        settings_file.load(tmp_path / "nowhere.toml", {}, is_root=False)
     with pytest.raises(ConfigError, match=r"nowhere\.toml"):
-        settings.load(None, {"DISPATCHD_CONFIG": "/nowhere.toml"}, is_root=False)
+        settings_file.load(None, {"DISPATCHD_CONFIG": "/nowhere.toml"}, is_root=False)
 
 
 def test_a_file_that_is_no_text_or_no_file_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "dispatchd.toml"
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError, match=r"dispatchd\.toml: .*decode"):
-        settings.load(path, {}, is_root=False)
+        settings_file.load(path, {}, is_root=False)
     with pytest.raises(ConfigError, match="Is a directory"):
-        settings.load(tmp_path, {}, is_root=False)
+        settings_file.load(tmp_path, {}, is_root=False)
 
 
-def test_the_file_in_etc_is_read_where_no_other_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_file_in_etc_is_read_where_no_other_is_named(tmp_path: Path) -> None:
     system, named, other = (tmp_path / name for name in ("system", "named", "other"))
     for number, path in enumerate((system, named, other), start=1):
         path.write_text(f"[queue]\nattempts = {number}")
-    monkeypatch.setattr(settings, "SYSTEM_FILE", system)
     environ = {"DISPATCHD_CONFIG": str(named)}
-    assert settings.load(None, {}, is_root=False).source == system
-    assert settings.load(None, environ, is_root=False).queue.attempts == 2
-    assert settings.load(other, environ, is_root=False).queue.attempts == 3
+
+    def read(path: Path | None, environ: dict[str, str]) -> Settings:
+        return settings_file.load(path, environ, is_root=False, system=system)
+
+    assert read(None, {}).source == system
+    assert read(None, environ).queue.attempts == 2
+    assert read(other, environ).queue.attempts == 3
     system.unlink()
-    assert settings.load(None, {}, is_root=False).source is None
+    assert read(None, {}).source is None
 
 
 def test_a_file_in_etc_that_may_not_be_read_is_not_passed_over(tmp_path: Path) -> None:
@@ -114,9 +121,9 @@ def test_a_file_in_etc_that_may_not_be_read_is_not_passed_over(tmp_path: Path) -
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
     script = (
-        "import os, sys; from pathlib import Path; from dispatchd import settings, errors\n"
-        "os.setuid(65534); settings.SYSTEM_FILE = Path(sys.argv[1])\n"
-        "try: settings.load(None, {}, is_root=False)\n"
+        "import os, sys; from pathlib import Path; from dispatchd import settings_file, errors\n"
+        "os.setuid(65534); system = Path(sys.argv[1])\n"
+        "try: settings_file.load(None, {}, is_root=False, system=system)\n"
         "except errors.ConfigError as error: print(error)\n"
     )
     said = subprocess.run(
@@ -171,7 +178,7 @@ def test_directories_follow_systemd_then_the_user(tmp_path: Path) -> None:
     assert own.cache_dir == Path("/home/alice/.cache/dispatchd")
     assert own.database == "sqlite:////home/alice/.local/state/dispatchd/dispatchd.db"
     assert own.socket == Path("/run/user/1/dispatchd/control.sock")
-    root = settings.load(tmp_path / "dispatchd.toml", {}, is_root=True)
+    root = settings_file.load(tmp_path / "dispatchd.toml", {}, is_root=True)
     assert root.socket == Path("/run/dispatchd/control.sock")
     assert root.state_dir == Path("/var/lib/dispatchd")
 
@@ -181,7 +188,7 @@ def test_the_example_names_every_key_with_its_default(tmp_path: Path) -> None:
     text = "\n".join(line for line in lines if " = " in line or line.startswith("["))
     named = load(tmp_path, text)
     (tmp_path / "empty.toml").touch()
-    plain = settings.load(tmp_path / "empty.toml", {"HOME": "/"}, is_root=True)
+    plain = settings_file.load(tmp_path / "empty.toml", {"HOME": "/"}, is_root=True)
     for section in ("queue", "deadlines", "cache", "github", "reports", "discovery"):
         assert getattr(named, section) == getattr(plain, section)
     assert named.boot.addresses() == plain.boot.addresses()

@@ -15,7 +15,7 @@ from dispatchd.crashpoints import reach
 from dispatchd.errors import StoreError
 from dispatchd.store.copies import snapshots, take_snapshot
 from dispatchd.store.engine import WRITE
-from dispatchd.store.revision import migrations
+from dispatchd.store.revision import MIGRATIONS
 
 log = logging.getLogger(__name__)
 
@@ -23,21 +23,23 @@ log = logging.getLogger(__name__)
 STEPS = 1_000_000
 
 
-def configuration() -> Config:
+def configuration(migrations: Path = MIGRATIONS) -> Config:
     """Alembic's configuration, without a file of its own."""
     config = Config()
-    config.set_main_option("script_location", str(migrations()))
+    config.set_main_option("script_location", str(migrations))
     return config
 
 
-def upgrade(engine: sa.Engine, *, on_progress: Callable[[], None] = lambda: None) -> None:
+def upgrade(
+    engine: sa.Engine, migrations: Path, *, on_progress: Callable[[], None] = lambda: None
+) -> None:
     """Apply what is missing, after a snapshot, in one transaction on a connection of its own.
 
     Foreign keys are off meanwhile, since rebuilding a table would delete what refers to it, and are
     checked before the commit. ``on_progress`` is called all the way. Raises StoreError for a
     database that is newer than this program, damaged, or not writable; it is then unchanged.
     """
-    config = configuration()
+    config = configuration(migrations)
     database = Path(engine.url.database or "")
     known = [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()]
     with engine.connect().execution_options(**{WRITE: 10.0}) as connection:

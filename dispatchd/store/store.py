@@ -22,7 +22,7 @@ from dispatchd.store.machines import Machines, queue_pause, swap_queue
 from dispatchd.store.needs import Needs
 from dispatchd.store.releases import Assets, Releases
 from dispatchd.store.reports import Outbox, Reports, UnclaimedBodies
-from dispatchd.store.revision import is_current
+from dispatchd.store.revision import MIGRATIONS, is_current
 from dispatchd.store.workloads import Attempts, Workloads
 
 log = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ class Store:
     """The database, migrated and open. ``close`` it when done.
 
     ``listeners`` are told of every event that commits, whoever wrote it. ``on_progress`` is called
-    while a migration goes on.
+    while a migration goes on, and ``migrations`` is the folder of all there are.
     """
 
     def __init__(
@@ -86,16 +86,17 @@ class Store:
         url: str,
         *,
         listeners: Sequence[Listener] = (),
+        migrations: Path = MIGRATIONS,
         on_progress: Callable[[], None] = lambda: None,
     ) -> None:
         self._listeners = listeners
         self._engine = create_engine(url)
         self._writing = threading.Lock()
         with translated(f"open the database {self._engine.url.database}"):
-            if not is_current(self._engine):
+            if not is_current(self._engine, migrations):
                 from dispatchd.store.migrate import upgrade
 
-                upgrade(self._engine, on_progress=on_progress)
+                upgrade(self._engine, migrations, on_progress=on_progress)
 
     def close(self) -> None:
         """Close every connection. The last one folds the log into the database."""

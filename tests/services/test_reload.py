@@ -4,13 +4,14 @@ from pathlib import Path
 
 import msgspec
 
-from dispatchd import settings
+from dispatchd import settings_file
 from dispatchd.services.reload import FIXED, flat, merged
+from dispatchd.settings import Duration, Settings
 
 
-def load(directory: Path, text: str) -> settings.Settings:
+def load(directory: Path, text: str) -> Settings:
     (directory / "dispatchd.toml").write_text(text)
-    return settings.load(directory / "dispatchd.toml", {"HOME": str(directory)}, is_root=False)
+    return settings_file.load(directory / "dispatchd.toml", {"HOME": str(directory)}, is_root=False)
 
 
 def test_what_is_fixed_stays_and_the_rest_is_taken_over(tmp_path: Path) -> None:
@@ -24,7 +25,7 @@ def test_what_is_fixed_stays_and_the_rest_is_taken_over(tmp_path: Path) -> None:
     assert (both.state_dir, both.socket) == (old.state_dir, old.socket)
     assert both.boot.listen == "*:8080"
     assert both.boot.allow == ["10.0.0.0/8"]
-    assert both.deadlines.boot == settings.Duration(3600)
+    assert both.deadlines.boot == Duration(3600)
     changed = {name for name, value in flat(fresh).items() if flat(old)[name] != value}
     assert {"state_dir", "[boot] listen", "[boot] allow", "[control] socket"} <= changed
     assert "[deadlines] boot" in changed

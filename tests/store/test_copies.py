@@ -79,31 +79,27 @@ def test_a_copy_that_fails_leaves_nothing_behind(store: Store, tmp_path: Path) -
 def with_another_migration(tmp_path: Path) -> Path:
     """The migrations of a later version: one more than there are."""
     later = tmp_path / "migrations"
-    shutil.copytree(revision.migrations(), later)
+    shutil.copytree(revision.MIGRATIONS, later)
     (later / "versions" / "9999_later.py").write_text(
-        f'from alembic import op\nrevision = "9999"\ndown_revision = "{newest()}"\n'
+        f'from alembic import op\nrevision = "9999"\ndown_revision = "{revision.newest()}"\n'
         'def upgrade():\n    op.execute("CREATE TABLE later (id INTEGER)")\n'
     )
     return later
 
 
-def newest() -> str:
-    return sorted(path.name[:4] for path in revision.migrations().glob("versions/[0-9]*.py"))[-1]
-
-
 def test_a_migration_keeps_a_snapshot_and_going_back_names_it(
-    tmp_path: Path, database: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, database: Path, store: Store
 ) -> None:
     add_machine(store, "epyc-07")
     assert snapshots(database) == []
-    with monkeypatch.context() as later:
-        later.setattr(revision, "PACKAGED", with_another_migration(tmp_path))
-        steps: list[int] = []
-        Store(f"sqlite:///{database}", on_progress=lambda: steps.append(1)).close()
-        assert steps
+    steps: list[int] = []
+    later = with_another_migration(tmp_path)
+    url = f"sqlite:///{database}"
+    Store(url, migrations=later, on_progress=lambda: steps.append(1)).close()
+    assert steps
     (kept,) = snapshots(database)
     assert kept.parent == database.parent / "snapshots"
-    assert kept.name.startswith(f"dispatchd-{newest()}-20")
+    assert kept.name.startswith(f"dispatchd-{revision.newest()}-20")
     assert machines(kept) == ["epyc-07"]
     with pytest.raises(StoreError, match="its schema 9999 is newer") as refused:
         Store(f"sqlite:///{database}")

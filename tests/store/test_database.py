@@ -55,10 +55,10 @@ def test_the_migrations_make_the_schema(engine: sa.Engine) -> None:
 
 
 def test_a_migration_that_fails_leaves_nothing_behind(
-    url: str, engine: sa.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    url: str, engine: sa.Engine, tmp_path: Path
 ) -> None:
     copy = tmp_path / "migrations"
-    shutil.copytree(revision.migrations(), copy)
+    shutil.copytree(revision.MIGRATIONS, copy)
     (copy / "versions" / "9999_broken.py").write_text(
         "import sqlalchemy as sa\nfrom alembic import op\n"
         f'revision = "9999"\ndown_revision = "{head()}"\n'
@@ -66,11 +66,9 @@ def test_a_migration_that_fails_leaves_nothing_behind(
         '    op.create_table("half", sa.Column("id", sa.Integer))\n'
         '    op.execute("INSERT INTO nowhere VALUES (1)")\n'
     )
-    monkeypatch.setattr(revision, "PACKAGED", copy)
     with pytest.raises(StoreError, match="nowhere"):
-        Store(url)
+        Store(url, migrations=copy)
     assert "half" not in sa.inspect(engine).get_table_names()
-    monkeypatch.undo()
     Store(url).close()
 
 
