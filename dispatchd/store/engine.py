@@ -85,7 +85,8 @@ def translated(what: str) -> Iterator[None]:
     except sa.exc.TimeoutError as error:
         raise StoreError(f"cannot {what}: every database connection is in use") from error
     except sa.exc.DBAPIError as error:
-        raise StoreError(
-            f"cannot {what}: {error.orig}",
-            hint="free disk space and its permissions are the usual reasons",
-        ) from error
+        code = getattr(error.orig, "sqlite_errorcode", None)
+        hint = "free disk space and its permissions are the usual reasons"
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            hint = "put a backup or a snapshot in its place: dispatchd --restore FILE --force"
+        raise StoreError(f"cannot {what}: {error.orig}", hint=hint) from error

@@ -82,8 +82,9 @@ def test_a_newer_database_is_refused_and_left_alone(url: str, engine: sa.Engine)
 
 def test_a_damaged_database_is_told(tmp_path: Path, url: str) -> None:
     (tmp_path / "dispatchd.db").write_bytes(b"this is no database" * 100)
-    with pytest.raises(StoreError, match="cannot open the database"):
+    with pytest.raises(StoreError, match="cannot open the database") as told:
         Store(url)
+    assert "--restore" in told.value.hint
 
 
 def test_every_acknowledged_write_is_synced(engine: sa.Engine) -> None:
