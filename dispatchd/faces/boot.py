@@ -146,16 +146,17 @@ class BootFace:
         announced = None if is_head else self.fallbacks.promised(caller)
         if announced is not None and announced.status == 200 and announced.machine_id is None:
             return announced
+        wait = self.waits.seconds()
         try:
             if is_head:
-                offer = self.asks.head(caller, wait=self.waits.seconds())
+                offer = self.asks.head(caller, wait=wait)
                 self.fallbacks.promise(caller, offer)
                 return offer
             if "Range" in request.headers:
-                return self.asks.resume(caller, wait=self.waits.seconds())
-            return self.asks.get(caller, wait=self.waits.seconds())
+                return self.asks.resume(caller, wait=wait)
+            return self.asks.get(caller, wait=wait)
         except StoreError as error:
-            self.waits.in_vain()
+            self.waits.in_vain(wait)
             log.error("cannot serve %s from the queue: %s", caller.address, error)
         except Exception:
             log.exception("cannot serve %s from the queue", caller.address)
@@ -243,10 +244,11 @@ class BootFace:
     def _write_down(self) -> None:
         """Have on disk what goes out, before a byte leaves: if we are killed in between, whose is
         the beacon that speaks then? It goes out all the same where the database does not answer."""
+        wait = self.waits.seconds()
         try:
-            self.observations.write(wait=self.waits.seconds())
+            self.observations.write(wait=wait)
         except StoreError as error:
-            self.waits.in_vain()
+            self.waits.in_vain(wait)
             log.debug("cannot write down yet what goes out: %s", error)
 
     def _boot(self, caller: Caller) -> tuple[flask.Response, str, int | None]:

@@ -6,7 +6,7 @@ from dispatchd.services.dispatcher.identity import Caller
 from dispatchd.services.dispatcher.offers import Offer
 
 #: Seconds for which one that waited in vain is a warning to others, and that these wait.
-WARNED, BRIEF = 2.0, 0.05
+WARNED, BRIEF = 1.0, 0.1
 
 
 class Waits:
@@ -22,9 +22,11 @@ class Waits:
         """How long the next one waits."""
         return BRIEF if self._clock.monotonic() < self._warned_until else DATABASE_WAIT
 
-    def in_vain(self) -> None:
-        """Somebody waited, and the database did not answer."""
-        if self._clock.monotonic() >= self._warned_until:
+    def in_vain(self, waited: float) -> None:
+        """Somebody waited for so many seconds, and the database did not answer. Only who waited
+        long is a warning: else one who did not would be the next.
+        """
+        if waited >= DATABASE_WAIT:
             self._warned_until = self._clock.monotonic() + WARNED
 
 

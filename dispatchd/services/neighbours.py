@@ -25,7 +25,7 @@ _TRUSTED = (0x02, 0x10, 0x08, 0x80, 0x04)
 
 
 class Neighbours:
-    """The kernel's table of who is on the link (ARP, RFC 826, and IPv6's, RFC 4861)."""
+    """Looks into the kernel's table."""
 
     def __init__(self) -> None:
         self._complained = False

@@ -99,10 +99,9 @@ class Machines:
     def insert(self, *, name: str = "", at: datetime) -> Machine:
         return self.get(insert(self._connection, machines, name=name, created_at=at))
 
-    def update(self, machine_id: int, **values: Any) -> bool:
-        """Change the machine; whether there is one. Raises Conflict where another has the name."""
+    def update(self, machine_id: int, **values: Any) -> None:
         try:
-            return self._connection.execute(_UPDATE, {"key": machine_id, **values}).rowcount == 1
+            self._connection.execute(_UPDATE, {"key": machine_id, **values})
         except sa.exc.IntegrityError as error:
             raise Conflict(
                 f"cannot name the machine {values.get('name')!r}: another has that name"

@@ -51,6 +51,7 @@ _TROUBLED = (
     .where(outbox.c.state.in_([Delivery.HELD, Delivery.PENDING]))
     .where(outbox.c.failing_since.is_not(None))
     .group_by(outbox.c.state, outbox.c.report_to)
+    # "held" comes before "pending".
     .order_by(outbox.c.state, outbox.c.report_to)
 )
 _COUNT = sa.select(sa.func.count()).where(outbox.c.state == sa.bindparam("key"))
@@ -186,8 +187,8 @@ class Outbox:
         return self._connection.execute(_COUNT, {"key": state}).scalar_one()
 
     def troubled(self) -> list[Trouble]:
-        """What goes wrong with deliveries that may still succeed: for each repository the held
-        ones and then, for each, the pending ones."""
+        """What goes wrong with deliveries that may still succeed: the held ones of each repository,
+        then the pending ones of each."""
         return [Trouble(**row) for row in self._connection.execute(_TROUBLED).mappings()]
 
     def swap(self, before: OutboxEntry, **values: Any) -> OutboxEntry:

@@ -118,12 +118,36 @@ def test_what_was_announced_is_given_while_another_process_writes(lab: Lab) -> N
     assert announced.attempt_id == given.attempt_id == rest.attempt_id
 
 
-def test_a_machine_that_is_forgotten_in_the_middle_of_an_answer_stays_forgotten(lab: Lab) -> None:
+@pytest.mark.parametrize("loaded", [[], ["a.efi"]])
+def test_a_machine_that_is_forgotten_in_the_middle_of_an_answer_stays_forgotten(
+    lab: Lab, loaded: list[str]
+) -> None:
     epyc = machine(lab, name="epyc", mac="aa:00:00:00:00:01")
+    lab.load(*loaded)
+    for _ in loaded:
+        # What attempts refer to is kept, without what it is known by.
+        epyc.download()
+        epyc.report()
     epyc.head()
     offer = lab.asks.get(epyc.caller)
     lab.operator.forget_machine("epyc", by="alice")
     assert offer.machine_id is not None
     lab.observations.program(offer.machine_id, epyc.caller)
     lab.observations.flush()
-    assert lab.overview.machines().machines == []
+    assert [one.macs for one in lab.overview.machines().machines] == [[] for _ in loaded]
+    again = epyc.head()
+    assert again.machine_id != offer.machine_id or not loaded
+
+
+def test_what_went_out_while_another_process_wrote_is_noted_for_that_time(lab: Lab) -> None:
+    lab.load("a.efi")
+    epyc = machine(lab, name="epyc", mac="aa:00:00:00:00:01")
+    epyc.head()
+    offer = lab.asks.get(epyc.caller)
+    assert offer.attempt_id is not None
+    lab.observations.first_byte(offer.attempt_id, epyc.caller)
+    went_out = lab.clock.now()
+    lab.clock.advance(HOUR)
+    lab.observations.flush()
+    (known,) = lab.overview.machines().machines
+    assert known.seen == went_out

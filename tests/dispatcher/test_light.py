@@ -99,6 +99,7 @@ def test_a_look_at_the_queue_takes_as_many_statements_however_long_it_is(lab: La
         for one in machines:
             one.download()
             one.boot()
+            looks.append(look())
             one.report()
             one.download()
             looks.append(look())

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from dispatchd.domain.lifecycle import BAD_TRIES, LAPSES
-from dispatchd.domain.model import Attempt, Delivery, Machine, Outcome, Release, State
+from dispatchd.domain.model import Attempt, Delivery, Machine, Outcome, Release, State, Workload
 from dispatchd.domain.outlook import duration
 from dispatchd.services.dispatcher.endings import speaks_against
 from dispatchd.services.dispatcher.idle import LONGEST_WAIT
@@ -43,6 +43,7 @@ class Attention:
             if attempt.ended_at is None
         }
         self._latest = tx.attempts.latest_of_machines(BAD_TRIES)
+        self._workloads = {workload.id: workload for workload in picture.workloads}
         self._waiting = [one for one in picture.workloads if one.state is State.UNASSIGNED]
 
     def lines(self) -> list[str]:
@@ -116,7 +117,7 @@ class Attention:
         outcome = latest.outcome if latest else None
         since = duration((self._now - seen_at).total_seconds())
         if latest and latest.ended_at and outcome in SILENT and seen_at < latest.ended_at:
-            workload = self._tx.workloads.get(latest.workload_id)
+            workload = self._workload(latest)
             yield f"{machine.label}: silent {since} in {workload.label}: power-cycle it"
         elif machine.paused or machine.handed == "poweroff.efi" or not self._has_work(machine):
             return
@@ -130,16 +131,21 @@ class Attention:
                 )
 
     def _slower_than_others(self, machine: Machine, attempt: Attempt) -> Iterable[str]:
-        if attempt.state is not State.BOOTING:
-            return
-        workload = self._tx.workloads.get(attempt.workload_id)
-        others = self._tx.attempts.longest_report(workload.asset_id)
         silent = self._context.phases.waited(attempt)
+        if attempt.state is not State.BOOTING or silent <= PATIENCE:
+            return
+        workload = self._workload(attempt)
+        others = self._tx.attempts.longest_report(workload.asset_id)
         if others is not None and silent > max(SLOWER * others, others + PATIENCE):
             yield (
                 f"{machine.label}: silent {duration(silent)} in {workload.label} (others took "
                 f"{duration(others)}): power-cycle it"
             )
+
+    def _workload(self, attempt: Attempt) -> Workload:
+        """The attempt's: one that is shown, or of a release that was unloaded."""
+        found = self._workloads.get(attempt.workload_id)
+        return found or self._tx.workloads.get(attempt.workload_id)
 
     def _switched_off(self) -> Iterable[str]:
         """Machines that had nothing left to do when they last asked, and have now."""

@@ -76,12 +76,11 @@ def known_by(machine: Machine, shared: Container[str]) -> KnownBy:
 
 
 def note(unit: Unit, machine_id: int, caller: Caller) -> None:
-    """Remember when and where the machine was seen, unless it was forgotten meanwhile."""
-    machines = unit.tx.machines
-    if machines.update(machine_id, seen_at=unit.now):
-        machines.note_address(caller.address, machine_id, unit.now)
-        if caller.mac:
-            machines.note_mac(caller.mac, machine_id, unit.now)
+    """Remember when and where the machine was seen."""
+    if caller.mac:
+        unit.tx.machines.note_mac(caller.mac, machine_id, unit.now)
+    unit.tx.machines.note_address(caller.address, machine_id, unit.now)
+    unit.tx.machines.update(machine_id, seen_at=unit.now)
 
 
 def note_asked(unit: Unit, machine_id: int, caller: Caller) -> None:

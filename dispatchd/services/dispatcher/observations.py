@@ -1,7 +1,8 @@
 """What was sent, written down.
 
 That bytes go out is on disk before they do: no beacon shall overtake the record of what its machine
-was sent. Where the database does not take it at that moment, every later request tries it first.
+was sent. Where the database does not take it at that moment, every later ask and beacon tries it
+first.
 
 That the last byte is out is noted by the loop, which must never wait for a transaction. A storm
 ends with many such notes at once, and nobody but the machine's own next ask depends on one: that
@@ -12,6 +13,8 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
 from itertools import islice
 
 from dispatchd.crashpoints import reach
@@ -50,11 +53,13 @@ class Observations:
 
     def program(self, machine_id: int, caller: Caller) -> None:
         """Bytes of a firmware program go out: what the machine was sent before is over."""
-        self._begun.append(lambda unit: _write_sent(unit, machine_id, caller, None))
+        at = self._context.clock.now()
+        self._begun.append(lambda unit: _write_sent(unit, machine_id, caller, None, at))
 
     def first_byte(self, attempt_id: int, caller: Caller) -> None:
         """Bytes of the attempt's asset go out on some connection."""
-        self._begun.append(lambda unit: self._write_first_byte(unit, attempt_id, caller))
+        at = self._context.clock.now()
+        self._begun.append(lambda unit: self._write_first_byte(unit, attempt_id, caller, at))
 
     def whole(self, attempt_id: int) -> None:
         """The last byte of the attempt's asset was handed to the kernel."""
@@ -124,9 +129,9 @@ class Observations:
             del self._whole[attempt_id]
         return bool(few)
 
-    def _write_first_byte(self, unit: Unit, attempt_id: int, caller: Caller) -> None:
+    def _write_first_byte(self, unit: Unit, attempt_id: int, caller: Caller, at: datetime) -> None:
         attempt = unit.tx.attempts.get(attempt_id)
-        _write_sent(unit, attempt.machine_id, caller, attempt.id)
+        _write_sent(unit, attempt.machine_id, caller, attempt.id, at)
         if attempt.first_byte_at is not None:
             return
         attempt = unit.tx.attempts.swap(attempt, first_byte_at=unit.now)
@@ -153,7 +158,13 @@ class Observations:
         return attempt
 
 
-def _write_sent(unit: Unit, machine_id: int, caller: Caller, attempt_id: int | None) -> None:
-    """Whom bytes of the attempt (None: of a firmware program) go to, and where that is."""
-    note_asked(unit, machine_id, caller)
-    unit.tx.machines.note_sent(machine_id, caller.mac, attempt_id)
+def _write_sent(
+    unit: Unit, machine_id: int, caller: Caller, attempt_id: int | None, at: datetime
+) -> None:
+    """Whom bytes of the attempt (None: of a firmware program) went to ``at`` then, and where."""
+    machines = unit.tx.machines
+    if machines.promise(machine_id) is None:
+        # A person had it forgotten meanwhile: what it was promised, too.
+        return
+    note_asked(replace(unit, now=at), machine_id, caller)
+    machines.note_sent(machine_id, caller.mac, attempt_id)

@@ -1,4 +1,4 @@
-"""What the status page looks at, read once."""
+"""Workloads and all that is shown of them, read once."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,10 +20,11 @@ from dispatchd.store.store import Transaction
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Picture:
-    """Some workloads and what they refer to, in one state of the database; all by id.
+    """Some workloads and what they refer to, in one state of the database.
 
-    ``attempts``: of each workload the open one, else the last. ``reports``: of each workload,
-    without their bodies. ``shared``: the names under which two MACs or more ask, with these.
+    ``releases``, ``assets`` and all ``machines`` are by id. ``attempts`` (the open one, else the
+    last) and ``reports`` (without their bodies) are by workload. ``shared``: the names under which
+    two MACs or more ask, with these.
     """
 
     now: datetime

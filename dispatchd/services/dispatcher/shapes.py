@@ -96,7 +96,7 @@ def machines(
     return [
         _machine(
             machine,
-            workloads.get(running.get(machine.id, 0)),
+            workloads[running[machine.id]] if machine.id in running else None,
             known_by=known_by(machine, shared),
             macs=macs.get(machine.id, []),
             addresses=addresses.get(machine.id, []),
