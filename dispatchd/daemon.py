@@ -132,23 +132,7 @@ class Daemon:
             connections=CONTROL_CONNECTIONS,
             on_answer=self._threads.pulse("control workers").beat,
         )
-        services: dict[str, Callable[[threading.Event], None]] = {
-            "deadlines": self._overseer.run,
-            "observations": self._observations.run,
-            "knocks": self._knocks.run,
-            "forgetting": self._forgetting.run,
-            "checkpoints": Checkpoints(self._store).run,
-            "fetcher": self._fetcher.run,
-            "storeroom": self._storeroom.run,
-            "catalog": self._catalog.run,
-            "outbox": self._outbox.run,
-            "hooks": self._hooks.run,
-            "status": StatusLine(self._systemd, counts=self._overview.counts).run,
-            "watchdog": Watchdog(self._systemd, self._threads.pulses, ask=self._loop.ask).run,
-        }
-        if self._settings.discovery.enabled:
-            services["discovery"] = self._discovery().run
-        for name, service in services.items():
+        for name, service in self._services().items():
             self._threads.start(name, service)
         tell_start(self._store, self._clock, version=VERSION)
         greet(
@@ -167,6 +151,26 @@ class Daemon:
         self._threads.join(GRACE)
         tell_stop(self._store, self._clock, why=self._why)
         return 1 if self._crashed else 0
+
+    def _services(self) -> dict[str, Callable[[threading.Event], None]]:
+        """What runs in a thread of its own until it is stopped, by name."""
+        services: dict[str, Callable[[threading.Event], None]] = {
+            "deadlines": self._overseer.run,
+            "observations": self._observations.run,
+            "knocks": self._knocks.run,
+            "forgetting": self._forgetting.run,
+            "checkpoints": Checkpoints(self._store).run,
+            "fetcher": self._fetcher.run,
+            "storeroom": self._storeroom.run,
+            "catalog": self._catalog.run,
+            "outbox": self._outbox.run,
+            "hooks": self._hooks.run,
+            "status": StatusLine(self._systemd, counts=self._overview.counts).run,
+            "watchdog": Watchdog(self._systemd, self._threads.pulses, ask=self._loop.ask).run,
+        }
+        if self._settings.discovery.enabled:
+            services["discovery"] = self._discovery().run
+        return services
 
     def _open(self) -> None:
         """What other processes could hold or deny: the directories, the sockets, the database."""

@@ -80,12 +80,6 @@ _LATEST_OF_WORKLOADS = (
     )
     .order_by(attempts.c.ended_at.is_(None), attempts.c.id)
 )
-_LATEST_OF_MACHINE = (
-    sa.select(attempts)
-    .where((attempts.c.machine_id == _KEY) & attempts.c.outcome.not_in(NO_TRY))
-    .order_by(attempts.c.id.desc())
-    .limit(sa.bindparam("limit"))
-)
 _OTHER = attempts.alias()
 # From the machines on, each by its index: the other way round every attempt would be looked at.
 _LATEST_OF_MACHINES = (
@@ -102,6 +96,7 @@ _LATEST_OF_MACHINES = (
     )
     .order_by(attempts.c.id.desc())
 )
+_LATEST_OF_MACHINE = _LATEST_OF_MACHINES.where(machines.c.id == _KEY)
 _IN_ORDER = sa.select(workloads).order_by(
     workloads.c.release_id,
     workloads.c.priority,

@@ -19,12 +19,12 @@ ALLOWED = {
 
 
 @contextmanager
-def recorded() -> Iterator[dict[str, Any]]:
+def recorded() -> Iterator[list[tuple[str, Any]]]:
     """Every statement that any engine executes meanwhile, with its parameters."""
-    said: dict[str, Any] = {}
+    said: list[tuple[str, Any]] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        said[statement] = parameters
+        said.append((statement, parameters))
 
     sa.event.listen(sa.Engine, "before_cursor_execute", note)
     try:
@@ -64,9 +64,10 @@ def play(lab: Lab) -> None:
 def test_no_use_case_reads_whole_tables(lab: Lab) -> None:
     with recorded() as said:
         play(lab)
+    statements = dict(said)
     scans = set()
     with sqlite3.connect(lab.url.removeprefix("sqlite:///")) as connection:
-        for statement, parameters in said.items():
+        for statement, parameters in statements.items():
             if not statement.startswith(("SELECT", "UPDATE", "DELETE")):
                 continue
             for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters):
@@ -74,37 +75,28 @@ def test_no_use_case_reads_whole_tables(lab: Lab) -> None:
                 if plan.startswith(tuple(f"SCAN {table}" for table in GROWING)):
                     scans.add((plan, statement))
     connection.close()
-    assert len(said) > 40
+    assert len(statements) > 40
     assert [scan for scan in scans if scan[0] not in ALLOWED] == []
 
 
 def test_a_look_at_the_queue_takes_as_many_statements_however_long_it_is(lab: Lab) -> None:
-    said: list[str] = []
-
-    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        said.append(statement)
-
     def look() -> int:
-        said.clear()
-        lab.overview.status()
-        lab.overview.machines()
-        lab.overview.reports()
+        with recorded() as said:
+            lab.overview.status()
+            lab.overview.machines()
+            lab.overview.reports()
         return len(said)
 
     lab.load(*(f"{number}.efi" for number in range(12)))
     machines = [machine(lab, number, name=f"epyc-{number}") for number in range(1, 7)]
-    sa.event.listen(sa.Engine, "before_cursor_execute", note)
-    try:
-        looks = []
-        for one in machines:
-            one.download()
-            one.boot()
-            looks.append(look())
-            one.report()
-            one.download()
-            looks.append(look())
-    finally:
-        sa.event.remove(sa.Engine, "before_cursor_execute", note)
+    looks = []
+    for one in machines:
+        one.download()
+        one.boot()
+        looks.append(look())
+        one.report()
+        one.download()
+        looks.append(look())
     assert set(looks) == {looks[0]}
 
 
@@ -118,7 +110,7 @@ def test_pages_of_reports_read_none_of_their_bodies(lab: Lab) -> None:
         lab.overview.workload(only)
         lab.overview.reports()
     assert row.reports
-    assert [statement for statement in said if "reports.body" in statement] == []
+    assert [statement for statement, _ in said if "reports.body" in statement] == []
     with recorded() as said:
         assert lab.overview.report(row.reports[0].id)
-    assert [statement for statement in said if "reports.body" in statement]
+    assert [statement for statement, _ in said if "reports.body" in statement]
